@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"strings"
+	"time"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+)
+
+// Revision numbers commits that changed persistent state. The high 16 bits are an epoch that restoring a backup raises.
+type Revision uint64
+
+// Epoch is the revision's restore epoch.
+func (r Revision) Epoch() uint16 { return uint16(r >> 48) }
+
+// Origin says who asked for a commit.
+type Origin struct {
+	Request string `json:"request,omitempty"` // request id, e.g. req-<uuid>
+	User    string `json:"user,omitempty"`
+	Project string `json:"project,omitempty"`
+	Action  string `json:"action,omitempty"` // e.g. "POST /v2.0/ports", "node compute: plug"
+}
+
+// CommitInfo identifies a commit: its place, its author, its time.
+type CommitInfo struct {
+	Revision Revision  `json:"revision"`
+	Time     time.Time `json:"time"`
+	Origin
+}
+
+// Info is what the store keeps beside a value.
+type Info struct {
+	Created  Revision   `json:"created"`
+	Modified Revision   `json:"modified"`
+	Seq      uint64     `json:"-"`     // Seq of the state in which the plane last changed, in this process
+	Plane    CommitInfo `json:"plane"` // the last commit that changed the data-plane part
+}
+
+type record struct {
+	val   any
+	info  Info
+	extra []byte // fields that this version does not know, kept for the next write
+}
+
+type tree = iradix.Tree[*record]
+
+// Dep is something that can be read and touched: a record (kind, key), all records under an index key or in a derived group
+// (kind, key), or a whole table (kind, allKey).
+type Dep struct {
+	Kind uint16
+	Key  string
+}
+
+const allKey = "\xff*"
+
+// Reader is a state that typed tables can be read from: *Snapshot, *Tracked or *Txn.
+type Reader interface {
+	get(k *kind, key string) *record
+	scan(k *kind, prefix string, f func(key string, rec *record) bool)
+	scanFrom(k *kind, start string, f func(key string, rec *record) bool)
+	length(k *kind) int
+	untracked() Reader
+}
+
+// Snapshot is one immutable state. The zero value is not usable; ask a Store.
+type Snapshot struct {
+	rev   Revision
+	seq   uint64
+	roots []*tree // by kind id
+}
+
+// Revision is that of the newest persistent commit in the snapshot.
+func (s *Snapshot) Revision() Revision { return s.rev }
+
+// Seq is the number of the published state, volatile changes included. It starts anew with each process.
+func (s *Snapshot) Seq() uint64 { return s.seq }
+
+func (s *Snapshot) get(k *kind, key string) *record {
+	rec, _ := s.roots[k.id].Get([]byte(key))
+	return rec
+}
+
+// scan walks a table (prefix "") or the records under one index key or group (prefix = that key). The key given to f is the
+// primary key or member name.
+func (s *Snapshot) scan(k *kind, prefix string, f func(string, *record) bool) {
+	scanTree(s.roots[k.id].Root(), k, prefix, f)
+}
+
+func (s *Snapshot) scanFrom(k *kind, start string, f func(string, *record) bool) {
+	it := s.roots[k.id].Root().Iterator()
+	it.SeekLowerBound([]byte(start))
+	for key, rec, ok := it.Next(); ok; key, rec, ok = it.Next() {
+		if !f(string(key), rec) {
+			return
+		}
+	}
+}
+
+func scanTree(root *iradix.Node[*record], k *kind, prefix string, f func(string, *record) bool) {
+	it := root.Iterator()
+	if k.table != nil || k.emit != nil {
+		prefix += sep
+		it.SeekPrefix([]byte(prefix))
+	}
+	for key, rec, ok := it.Next(); ok; key, rec, ok = it.Next() {
+		if !f(strings.TrimPrefix(string(key), prefix), rec) {
+			return
+		}
+	}
+}
+
+func (s *Snapshot) length(k *kind) int { return s.roots[k.id].Len() }
+func (s *Snapshot) untracked() Reader  { return s }
+
+// Tracked reads a snapshot and records each distinct read.
+type Tracked struct {
+	*Snapshot
+	reads map[Dep]struct{}
+}
+
+// Track returns a reader that records what it reads.
+func (s *Snapshot) Track() *Tracked { return &Tracked{s, map[Dep]struct{}{}} }
+
+// Reset forgets the recorded reads, so that the reader can serve the next unit.
+func (t *Tracked) Reset() { clear(t.reads) }
+
+// Reads calls f for each distinct Dep read so far, in no order.
+func (t *Tracked) Reads(f func(Dep)) {
+	for d := range t.reads {
+		f(d)
+	}
+}
+
+// Add records a read that happened elsewhere, e.g. of a memoised query.
+func (t *Tracked) Add(d Dep) { t.reads[d] = struct{}{} }
+
+func (t *Tracked) get(k *kind, key string) *record {
+	t.reads[Dep{k.id, key}] = struct{}{}
+	return t.Snapshot.get(k, key)
+}
+
+func (t *Tracked) scan(k *kind, prefix string, f func(string, *record) bool) {
+	d := Dep{k.id, prefix}
+	if k.table == nil && k.emit == nil {
+		d.Key = allKey
+	}
+	t.reads[d] = struct{}{}
+	t.Snapshot.scan(k, prefix, f)
+}
+
+func (t *Tracked) scanFrom(k *kind, start string, f func(string, *record) bool) {
+	t.reads[Dep{k.id, allKey}] = struct{}{}
+	t.Snapshot.scanFrom(k, start, f)
+}
+
+func (t *Tracked) length(k *kind) int {
+	t.reads[Dep{k.id, allKey}] = struct{}{}
+	return t.Snapshot.length(k)
+}
+
+func (t *Tracked) untracked() Reader { return t.Snapshot }

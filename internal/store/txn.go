@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"slices"
+	"strings"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+)
+
+// Txn is a transaction in progress: it reads the newest state and its own writes. It belongs to one goroutine and ends with
+// the function that got it.
+type Txn struct {
+	base   *Snapshot
+	trees  []*iradix.Txn[*record] // by kind id; nil until written
+	writes map[write]*record      // record before the transaction, nil if it was not there
+	order  []write
+}
+
+type write struct {
+	k   *kind
+	key string
+}
+
+func newTxn(base *Snapshot) *Txn {
+	return &Txn{base: base, trees: make([]*iradix.Txn[*record], len(base.roots)), writes: map[write]*record{}}
+}
+
+func (tx *Txn) tree(k *kind) *iradix.Txn[*record] {
+	t := tx.trees[k.id]
+	if t == nil {
+		t = tx.base.roots[k.id].Txn()
+		tx.trees[k.id] = t
+	}
+	return t
+}
+
+func (tx *Txn) get(k *kind, key string) *record {
+	if t := tx.trees[k.id]; t != nil {
+		rec, _ := t.Get([]byte(key))
+		return rec
+	}
+	return tx.base.get(k, key)
+}
+
+func (tx *Txn) scan(k *kind, prefix string, f func(string, *record) bool) {
+	if t := tx.trees[k.id]; t != nil {
+		// Clone first: the caller may write while it iterates.
+		scanTree(t.Clone().Root(), k, prefix, f)
+		return
+	}
+	tx.base.scan(k, prefix, f)
+}
+
+func (tx *Txn) scanFrom(k *kind, start string, f func(string, *record) bool) {
+	t := tx.trees[k.id]
+	if t == nil {
+		tx.base.scanFrom(k, start, f)
+		return
+	}
+	it := t.Clone().Root().Iterator()
+	it.SeekLowerBound([]byte(start))
+	for key, rec, ok := it.Next(); ok; key, rec, ok = it.Next() {
+		if !f(string(key), rec) {
+			return
+		}
+	}
+}
+
+func (tx *Txn) length(k *kind) int {
+	if t := tx.trees[k.id]; t != nil {
+		return t.CommitOnly().Len()
+	}
+	return tx.base.length(k)
+}
+
+func (tx *Txn) untracked() Reader { return tx }
+
+// Revision is that of the state the transaction started from.
+func (tx *Txn) Revision() Revision { return tx.base.rev }
+
+func (tx *Txn) put(k *kind, key string, v any) {
+	before := tx.get(k, key)
+	rec := &record{val: v}
+	if before != nil {
+		rec.info, rec.extra = before.info, before.extra
+	}
+	tx.write(k, key, before, rec)
+}
+
+func (tx *Txn) delete(k *kind, key string) bool {
+	before := tx.get(k, key)
+	if before == nil {
+		return false
+	}
+	tx.write(k, key, before, nil)
+	return true
+}
+
+// write stores rec (nil: delete) and keeps the table's indices true. before is the record as the transaction sees it.
+func (tx *Txn) write(k *kind, key string, before, rec *record) {
+	if strings.Contains(key, sep) {
+		panic("store: key of " + k.name + " contains the separator")
+	}
+	w := write{k, key}
+	if _, seen := tx.writes[w]; !seen {
+		tx.writes[w] = before
+		tx.order = append(tx.order, w)
+	}
+	t := tx.tree(k)
+	if rec == nil {
+		t.Delete([]byte(key))
+	} else {
+		t.Insert([]byte(key), rec)
+	}
+	for _, ix := range k.indices {
+		var old, now []string
+		if before != nil {
+			old = ix.keys(before.val)
+		}
+		if rec != nil {
+			now = ix.keys(rec.val)
+		}
+		it := tx.tree(ix)
+		for _, o := range old {
+			if !slices.Contains(now, o) {
+				it.Delete([]byte(o + sep + key))
+			}
+		}
+		for _, n := range now {
+			it.Insert([]byte(n+sep+key), rec)
+		}
+	}
+}
+
+// restamp puts the final info of a record into its table and indices.
+func (tx *Txn) restamp(w write, rec *record) {
+	tx.tree(w.k).Insert([]byte(w.key), rec)
+	for _, ix := range w.k.indices {
+		for _, n := range ix.keys(rec.val) {
+			tx.tree(ix).Insert([]byte(n+sep+w.key), rec)
+		}
+	}
+}
+
+// Changes is what one or several commits touched.
+type Changes struct {
+	Deps    map[Dep]struct{}
+	Members []MemberChange // joins and leaves of derived groups, in order
+	Records []RecordChange // records written, in order, planes changed or not
+	All     bool           // too much to list: treat everything as touched
+}
+
+// MemberChange is a member joining or leaving a derived group.
+type MemberChange struct {
+	Group  Dep
+	Name   string
+	Joined bool
+}
+
+// RecordChange names a record whose value changed.
+type RecordChange struct {
+	Table         string
+	Key           string
+	Before, After any // nil: absent
+	PlaneChanged  bool
+}
+
+// Empty reports whether nothing was touched or written.
+func (c *Changes) Empty() bool {
+	return !c.All && len(c.Deps) == 0 && len(c.Members) == 0 && len(c.Records) == 0
+}
+
+func (c *Changes) touch(d Dep) { c.Deps[d] = struct{}{} }
+
+// merge adds later changes to earlier ones.
+func (c *Changes) merge(later *Changes) {
+	for d := range later.Deps {
+		c.Deps[d] = struct{}{}
+	}
+	c.Members = append(c.Members, later.Members...)
+	c.Records = append(c.Records, later.Records...)
+	c.All = c.All || later.All
+}
+
+// finish settles a transaction: drops writes that changed nothing, stamps infos, maintains derived tables and computes what
+// was touched. at gives the commit's identity; persistent is whether a durable record changed.
+func (tx *Txn) finish(at CommitInfo, seq uint64) (snap *Snapshot, ch *Changes, durable []write) {
+	ch = &Changes{Deps: map[Dep]struct{}{}}
+	kept := tx.order[:0:0]
+	for _, w := range tx.order {
+		before, after := tx.writes[w], tx.get(w.k, w.key)
+		if before == nil && after == nil {
+			continue
+		}
+		if before != nil && after != nil && equalWhole(before.val, after.val) {
+			tx.restamp(w, before)
+			continue
+		}
+		kept = append(kept, w)
+		if w.k.class.Persistent() {
+			durable = append(durable, w)
+		}
+	}
+	if len(durable) == 0 {
+		at.Revision = tx.base.rev
+	}
+	for _, w := range kept {
+		before, after := tx.writes[w], tx.get(w.k, w.key)
+		rc := RecordChange{Table: w.k.name, Key: w.key, PlaneChanged: true}
+		if before != nil {
+			rc.Before = before.val
+		}
+		if after != nil {
+			rc.After = after.val
+		}
+		if before != nil && after != nil {
+			rc.PlaneChanged = !planeEqual(w.k, before.val, after.val)
+		}
+		if after != nil {
+			rec := &record{val: after.val, extra: after.extra, info: after.info}
+			if before == nil {
+				rec.info = Info{Created: at.Revision}
+			}
+			rec.info.Modified = at.Revision
+			if rc.PlaneChanged {
+				rec.info.Plane, rec.info.Seq = at, seq
+			}
+			tx.restamp(w, rec)
+		}
+		ch.Records = append(ch.Records, rc)
+		if rc.PlaneChanged {
+			ch.touch(Dep{w.k.id, w.key})
+			ch.touch(Dep{w.k.id, allKey})
+		}
+		for _, ix := range w.k.indices {
+			var old, now []string
+			if before != nil {
+				old = ix.keys(before.val)
+			}
+			if after != nil {
+				now = ix.keys(after.val)
+			}
+			for _, o := range old {
+				if rc.PlaneChanged || !slices.Contains(now, o) {
+					ch.touch(Dep{ix.id, o})
+				}
+			}
+			for _, n := range now {
+				if rc.PlaneChanged || !slices.Contains(old, n) {
+					ch.touch(Dep{ix.id, n})
+				}
+			}
+		}
+	}
+	tx.derive(kept, ch)
+	snap = &Snapshot{rev: at.Revision, seq: seq, roots: slices.Clone(tx.base.roots)}
+	for i, t := range tx.trees {
+		if t != nil {
+			snap.roots[i] = t.CommitOnly()
+		}
+	}
+	return snap, ch, durable
+}
+
+// derive brings the derived tables up to date with the kept writes.
+func (tx *Txn) derive(kept []write, ch *Changes) {
+	type job struct {
+		d       *kind
+		subject string
+	}
+	var jobs []job
+	seen := map[job]bool{}
+	for _, w := range kept {
+		before, after := tx.writes[w], tx.get(w.k, w.key)
+		if before != nil && after != nil && planeEqual(w.k, before.val, after.val) {
+			continue // emissions read planes only
+		}
+		for _, f := range w.k.feeds {
+			add := func(r Reader, rec *record) {
+				if rec == nil {
+					return
+				}
+				for _, s := range f.subjects(r, rec.val) {
+					j := job{f.derived, s}
+					if !seen[j] {
+						seen[j] = true
+						jobs = append(jobs, j)
+					}
+				}
+			}
+			add(tx.base, before)
+			add(tx, after)
+		}
+	}
+	for _, j := range jobs {
+		tx.adjust(j.d, j.d.emit(tx.base, j.subject), j.d.emit(tx, j.subject), ch)
+	}
+}
+
+// adjust moves a derived table from one emission of a subject to another.
+func (tx *Txn) adjust(d *kind, before, after []Member, ch *Changes) {
+	for _, m := range before {
+		if !slices.Contains(after, m) {
+			tx.count(d, m, -1, ch)
+		}
+	}
+	for _, m := range after {
+		if !slices.Contains(before, m) {
+			tx.count(d, m, +1, ch)
+		}
+	}
+}
+
+func (tx *Txn) count(d *kind, m Member, by int, ch *Changes) {
+	t, key := tx.tree(d), []byte(m.Group+sep+m.Name)
+	n := 0
+	if rec, ok := t.Get(key); ok {
+		n = rec.val.(int)
+	}
+	was := n > 0
+	n += by
+	if n > 0 {
+		t.Insert(key, &record{val: n})
+	} else {
+		t.Delete(key)
+	}
+	if was != (n > 0) {
+		g := Dep{d.id, m.Group}
+		ch.touch(g)
+		ch.touch(Dep{d.id, m.Group + sep + m.Name})
+		ch.Members = append(ch.Members, MemberChange{g, m.Name, n > 0})
+	}
+}
