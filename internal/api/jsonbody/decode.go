@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package jsonbody reads and writes the JSON bodies of the HTTP interfaces.
+//
+// Reading is strict where encoding/json is lenient: a key that occurs twice, text after the value, a value nested too deep or a
+// body beyond the limit is an error, and a null is kept apart from an absent key (the map holds nil). Numbers stay text
+// (json.Number), so that no precision is lost before a validator has seen them. Writing appends to a buffer and allocates
+// little beyond it.
+//
+// Invariant: Decode never panics and uses memory proportional to the limit. Callers: internal/api/neutron, internal/identity.
+package jsonbody
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Limits of one body.
+const (
+	MaxBytes = 4 << 20
+	MaxDepth = 32
+)
+
+// Errors of Decode; syntax errors are returned as encoding/json gives them, wrapped.
+var (
+	ErrEmpty    = errors.New("body is empty")
+	ErrTooLarge = fmt.Errorf("body is larger than %d bytes", MaxBytes)
+	ErrTooDeep  = fmt.Errorf("body is nested deeper than %d levels", MaxDepth)
+	ErrTrailing = errors.New("body continues after its JSON value")
+)
+
+// DuplicateKeyError names a key that an object holds twice.
+type DuplicateKeyError struct{ Key string }
+
+func (e *DuplicateKeyError) Error() string { return fmt.Sprintf("key %q occurs twice", e.Key) }
+
+// Decode reads one JSON value and nothing after it: nil, bool, string, json.Number, []any or map[string]any.
+func Decode(r io.Reader) (any, error) {
+	lim := &io.LimitedReader{R: r, N: MaxBytes + 1}
+	d := json.NewDecoder(lim)
+	d.UseNumber()
+	v, err := value(d, 0)
+	if err == nil {
+		if _, more := d.Token(); more == nil {
+			err = ErrTrailing
+		} else if more != io.EOF {
+			err = more
+		}
+	}
+	switch {
+	case lim.N <= 0:
+		return nil, ErrTooLarge
+	case errors.Is(err, io.EOF) && lim.N == MaxBytes+1:
+		return nil, ErrEmpty
+	case err != nil:
+		return nil, fmt.Errorf("body: %w", err)
+	}
+	return v, nil
+}
+
+func value(d *json.Decoder, depth int) (any, error) {
+	tok, err := d.Token()
+	if err != nil {
+		return nil, err
+	}
+	delim, ok := tok.(json.Delim)
+	if !ok {
+		return tok, nil
+	}
+	if depth >= MaxDepth {
+		return nil, ErrTooDeep
+	}
+	if delim == '[' {
+		list := []any{}
+		for d.More() {
+			v, err := value(d, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		_, err = d.Token()
+		return list, err
+	}
+	obj := map[string]any{}
+	for d.More() {
+		tok, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		key := tok.(string) // the decoder admits nothing else here
+		if _, dup := obj[key]; dup {
+			return nil, &DuplicateKeyError{key}
+		}
+		if obj[key], err = value(d, depth+1); err != nil {
+			return nil, err
+		}
+	}
+	_, err = d.Token()
+	return obj, err
+}
