@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package alloc
+
+import (
+	"strconv"
+
+	"nagare/internal/model"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+)
+
+// Kind names a sort of object that has keys.
+type Kind string
+
+// The kinds. A kind's name is part of a stored record and never changes.
+const (
+	Network Kind = "network"
+	Subnet  Kind = "subnet"
+	Port    Kind = "port"
+	Router  Kind = "router"
+	Node    Kind = "node"
+	Rule    Kind = "rule"
+)
+
+// counter is the state of one kind's keys.
+type counter struct {
+	Next    model.Key `json:"next"`
+	Wrapped bool      `json:"wrapped,omitempty"` // keys from 1 up have been handed out before
+}
+
+var counters = store.Declare[Kind, counter](tables.Schema, "alloc-counters", store.Allocated).
+	Plane(func(counter) any { return nil })
+
+// Indices from keys to objects: they tell whether a key is taken after a wrap, and whose a key in a register or cookie is.
+// The index key is KeyText of the object's key.
+var (
+	NetworksByKey = store.DeclareIndex(tables.Schema, tables.Networks, "key", func(n model.Network) []string { return keyText(n.Key) })
+	SubnetsByKey  = store.DeclareIndex(tables.Schema, tables.Subnets, "key", func(s model.Subnet) []string { return keyText(s.Key) })
+	PortsByKey    = store.DeclareIndex(tables.Schema, tables.Ports, "key", func(p model.Port) []string { return keyText(p.Key) })
+	NodesByKey    = store.DeclareIndex(tables.Schema, tables.Nodes, "key", func(n model.Node) []string { return keyText(n.Key) })
+	RulesByKey    = store.DeclareIndex(tables.Schema, tables.Rules, "key", func(r model.SecurityGroupRule) []string { return keyText(r.Key) })
+)
+
+// KeyText is the index key of an object key.
+func KeyText(k model.Key) string { return strconv.FormatUint(uint64(k), 36) }
+
+func keyText(k model.Key) []string {
+	if k == 0 {
+		return nil
+	}
+	return []string{KeyText(k)}
+}
+
+// max is the highest key of the kind.
+func (k Kind) max() model.Key {
+	if k == Rule {
+		return 1<<32 - 1
+	}
+	return 1<<24 - 1
+}
+
+func (k Kind) taken(r store.Reader, key model.Key) bool {
+	var ok bool
+	switch text := KeyText(key); k {
+	case Network:
+		_, ok = NetworksByKey.First(r, text)
+	case Subnet:
+		_, ok = SubnetsByKey.First(r, text)
+	case Port:
+		_, ok = PortsByKey.First(r, text)
+	case Node:
+		_, ok = NodesByKey.First(r, text)
+	case Rule:
+		_, ok = RulesByKey.First(r, text)
+	}
+	return ok
+}
+
+// NextKey hands out the kind's next key, from 1 up. Only after the range (24 bits; 32 for rules) has wrapped can a key come a
+// second time, and never one that an object still has. The error is an *ExhaustedError.
+func NextKey(tx *store.Txn, kind Kind) (model.Key, error) {
+	c, ok := counters.Get(tx, kind)
+	if !ok {
+		c.Next = 1
+	}
+	start := c.Next
+	for {
+		key := c.Next
+		if c.Next == kind.max() {
+			c.Next, c.Wrapped = 1, true
+		} else {
+			c.Next++
+		}
+		if !c.Wrapped || !kind.taken(tx, key) {
+			counters.Put(tx, kind, c)
+			return key, nil
+		}
+		if c.Next == start {
+			return 0, &ExhaustedError{What: "key", Where: string(kind)}
+		}
+	}
+}

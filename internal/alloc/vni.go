@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package alloc
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"strconv"
+
+	"nagare/internal/model"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+)
+
+// Range is a closed interval of segmentation ids.
+type Range struct {
+	First uint32 `json:"first"`
+	Last  uint32 `json:"last"`
+}
+
+// Ranges are the segmentation ids that tenants' networks may get.
+type Ranges struct {
+	VXLAN, Geneve, GRE Range
+	VLAN               map[string][]Range // physical network -> VLAN ids; a physical network without ranges serves wanted ids only
+}
+
+// DefaultRanges are used where an Allocator names none.
+var DefaultRanges = Ranges{VXLAN: Range{1, 1<<24 - 1}, Geneve: Range{1, 1<<24 - 1}, GRE: Range{1, 1<<32 - 1}}
+
+// Allocator holds the settings of those allocators that have any. Its zero value uses DefaultRanges and crypto/rand.
+type Allocator struct {
+	Ranges Ranges
+	Rand   io.Reader // source of MAC addresses; read by one transaction at a time
+}
+
+func (a *Allocator) random() io.Reader {
+	if a.Rand == nil {
+		return rand.Reader
+	}
+	return a.Rand
+}
+
+// segmentCursor is where the search for the next free segmentation id begins.
+type segmentCursor struct {
+	Next uint32 `json:"next"`
+}
+
+var segmentCursors = store.Declare[string, segmentCursor](tables.Schema, "alloc-segment-cursors", store.Allocated).
+	Plane(func(segmentCursor) any { return nil })
+
+// ranges gives the ids for tenants' networks, and the highest id that the wire format knows.
+func (a *Allocator) ranges(t model.NetworkType, physnet string) (free []Range, limit uint32, err error) {
+	one := func(r, def Range) []Range {
+		if r == (Range{}) {
+			r = def
+		}
+		return []Range{r}
+	}
+	switch t {
+	case model.VXLAN:
+		return one(a.Ranges.VXLAN, DefaultRanges.VXLAN), 1<<24 - 1, nil
+	case model.Geneve:
+		return one(a.Ranges.Geneve, DefaultRanges.Geneve), 1<<24 - 1, nil
+	case model.GRE:
+		return one(a.Ranges.GRE, DefaultRanges.GRE), 1<<32 - 1, nil
+	case model.VLAN:
+		return a.Ranges.VLAN[physnet], 4094, nil
+	}
+	return nil, 0, &InvalidError{What: "network type", Value: string(t), Reason: "want vxlan, vlan, flat, geneve, gre or local"}
+}
+
+// VNI gives a network its segmentation id: the wanted one (0: any) if nobody has it, else the lowest free one after the one
+// handed out last, beginning again at the range's start. physnet is the physical network of VLAN and flat networks. A flat
+// network's id is 0 and there is one per physical network; a local network's is 0. Errors: *ConflictError, *ExhaustedError,
+// *InvalidError.
+func (a *Allocator) VNI(tx *store.Txn, t model.NetworkType, physnet string, wanted uint32) (uint32, error) {
+	switch t {
+	case model.Local, model.Flat:
+		if wanted != 0 {
+			return 0, &InvalidError{What: "segmentation id", Value: strconv.FormatUint(uint64(wanted), 10), Reason: "a " + string(t) + " network has none"}
+		}
+		if t == model.Flat {
+			if n, ok := tables.NetworksBySegment.First(tx, tables.SegmentKey(t, physnet, 0)); ok {
+				return 0, &ConflictError{What: "flat network", Value: physnet, Owner: string(n.ID)}
+			}
+		}
+		return 0, nil
+	}
+	free, limit, err := a.ranges(t, physnet)
+	if err != nil {
+		return 0, err
+	}
+	what := string(t) + " segment"
+	if wanted != 0 {
+		if wanted > limit {
+			return 0, &InvalidError{What: what, Value: strconv.FormatUint(uint64(wanted), 10), Reason: fmt.Sprintf("want 1 to %d", limit)}
+		}
+		if n, ok := tables.NetworksBySegment.First(tx, tables.SegmentKey(t, physnet, wanted)); ok {
+			return 0, &ConflictError{What: what, Value: strconv.FormatUint(uint64(wanted), 10), Where: physnet, Owner: string(n.ID)}
+		}
+		return wanted, nil
+	}
+	where := physnet
+	if where == "" {
+		where = "the tenant range"
+	}
+	key := string(t) + "|" + physnet
+	cur, _ := segmentCursors.Get(tx, key)
+	// Once from the cursor to the end, once from the start to the cursor.
+	for _, part := range [2]Range{{cur.Next, 1<<32 - 1}, {0, cur.Next}} {
+		for _, r := range free {
+			first, last := uint64(max(r.First, part.First, 1)), uint64(min(r.Last, part.Last, limit))
+			for id := first; id <= last; id++ {
+				if _, used := tables.NetworksBySegment.First(tx, tables.SegmentKey(t, physnet, uint32(id))); !used {
+					segmentCursors.Put(tx, key, segmentCursor{Next: uint32(id) + 1})
+					return uint32(id), nil
+				}
+			}
+		}
+	}
+	return 0, &ExhaustedError{What: what, Where: where}
+}
