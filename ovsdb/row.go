@@ -19,10 +19,13 @@ type Row struct {
 	values  []Value // parallel to columns.names; nil = absent
 }
 
-// columns is a sorted list of names, shared by the rows of a table.
+// columns is what a table's rows have, shared by them. multi and zero are set for
+// mirrored tables only.
 type columns struct {
-	names []string
-	multi []bool // by index: the column may hold more than one element (diffs need it)
+	table string
+	names []string // sorted
+	multi []bool   // by index: may hold more than one element, so update2 sends differences
+	zero  []Value  // by index: the default, which update2 leaves out of new rows
 }
 
 func (c *columns) index(name []byte) int {
