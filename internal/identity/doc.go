@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package identity is the built-in Identity v3 service of the stand-alone mode and the one table of users that every surface
+// checks (API, admin API, CLI).
+//
+// Domains, projects, users, roles and assignments are records of the store. Passwords are kept as bcrypt hashes. A token is a
+// signed statement of who asked for it and when it ends; it holds no rights: those are looked up at each use, so that losing a
+// role, a password, a project or a user ends it at once, and a restart does not. Revoked tokens are remembered until they
+// would have ended.
+//
+// Invariants: there is no default password; every error has the shape {"error":{"code","title","message"}}; an answer never
+// says which part of a credential was wrong; no token or password is ever logged or returned.
+//
+// Callers: internal/app creates the Service and serves its Handler; internal/api/neutron and the admin API call Validate.
+package identity

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package identity
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"runtime"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// bcryptCost makes one guess cost about 50 ms of one core.
+const bcryptCost = 10
+
+// hashing bounds how many hashes are computed at once, so that a storm of logins leaves cores to everybody else.
+var hashing = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+
+// reduce makes a password of any length 44 bytes, because bcrypt reads only the first 72 and stops at a NUL.
+func reduce(password string) []byte {
+	sum := sha256.Sum256([]byte(password))
+	return []byte(base64.StdEncoding.EncodeToString(sum[:]))
+}
+
+func hashPassword(password string, cost int) (string, error) {
+	hashing <- struct{}{}
+	defer func() { <-hashing }()
+	h, err := bcrypt.GenerateFromPassword(reduce(password), cost)
+	if err != nil {
+		return "", fmt.Errorf("password: %w", err)
+	}
+	return string(h), nil
+}
+
+// checkPassword takes equally long whether or not there is a hash, so that timing tells nobody which users exist.
+func checkPassword(hash, password, decoy string) bool {
+	known := hash != ""
+	if !known {
+		hash = decoy
+	}
+	hashing <- struct{}{}
+	defer func() { <-hashing }()
+	return bcrypt.CompareHashAndPassword([]byte(hash), reduce(password)) == nil && known
+}
