@@ -55,10 +55,13 @@ func ToGroup(id uint32) Act {
 // SetQueue selects the queue for later outputs.
 func SetQueue(q uint32) Act { return Action(openflow.SetQueue{Queue: q}) }
 
+// table is a table number, of a named type or as a plain constant.
+type table interface{ ~uint8 | ~int }
+
 // Goto continues in a later table after all actions.
-func Goto(table uint8) Act {
+func Goto[T table](t T) Act {
 	var buf [8]byte
-	return wire(stageGoto, openflow.GotoTable{Table: table}.AppendTo(buf[:0]))
+	return wire(stageGoto, openflow.GotoTable{Table: uint8(t)}.AppendTo(buf[:0]))
 }
 
 // Metered passes the packet through a meter before anything else.
@@ -80,9 +83,9 @@ func WriteActions(acts ...Act) Act { return wire(stageWrite, list(nil, acts)) }
 
 // Resubmit looks the packet up in a table, earlier or later, as part of the
 // actions.
-func Resubmit(table uint8) Act {
+func Resubmit[T table](t T) Act {
 	var buf [16]byte
-	return wire(stageApply, openflow.ResubmitTable(table).AppendTo(buf[:0]))
+	return wire(stageApply, openflow.ResubmitTable(uint8(t)).AppendTo(buf[:0]))
 }
 
 // Clone runs acts on a copy of the packet.

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import "nagare/openflow"
+
+// The egress tables 40 to 43 and the ingress tables 90 to 93 mirror each other.
+func declareACL() {
+	declare(
+		Table{
+			ID: EgressACL, Name: "egress-acl", Profiles: both,
+			Purpose: "What may leave an instance: anti-spoofing, DHCP and neighbour discovery, then the security groups.",
+			Match:   join(fL2, fIP, fL4, fARP, fND, tunID, reg(0, 1)),
+			Kinds:   Goto | Track | Set,
+			Sets:    one(openflow.FieldIPDSCP),
+			Next:    []TableID{EgressState, EgressRules, LoadBalancer},
+			Miss:    missGoto(LoadBalancer),
+			Prios: []Priority{
+				{Value: PrioExempt, Name: "exempt", Profiles: Standard, What: "port security off; router or DHCP port"},
+				{Value: PrioDHCPClient, Name: "dhcp-client", Profiles: both, What: "DHCP request may leave"},
+				{Value: PrioDHCPServerDrop, Name: "dhcp-server-drop", Profiles: both, What: "an instance is no DHCP server and no router"},
+				{Value: PrioNeighbour, Name: "neighbour", Profiles: Standard, What: "ARP and ND with the port's own addresses"},
+				{Value: PrioPermit, Name: "permit", Profiles: Classic, What: "security group rule"},
+				{Value: PrioAddress, Name: "address", Profiles: both, What: "packet with the port's own addresses"},
+				{Value: PrioSpoofed, Name: "spoofed", Profiles: Standard, What: "anything else from a filtered port"},
+			},
+		},
+		state(EgressState, "egress-state", EgressRules, LoadBalancer),
+		rules(EgressRules, "egress-rules", 1, EgressCommit, openflow.FieldIPv4Dst, openflow.FieldIPv6Dst),
+		commit(EgressCommit, "egress-commit", LoadBalancer),
+		Table{
+			ID: IngressACL, Name: "ingress-acl", Profiles: both,
+			Purpose: "What may reach an instance: DHCP and neighbour discovery, then the security groups.",
+			Match:   join(fL2, fIP, fL4, fARP, fND, tunID, reg(0, 2, 6, 7)),
+			Kinds:   Goto | Track,
+			Next:    []TableID{IngressState, IngressRules, OutboundNAT},
+			Miss:    missGoto(OutboundNAT),
+			Prios: []Priority{
+				{Value: PrioNeighbour, Name: "neighbour", Profiles: Standard, What: "ARP and ND"},
+				{Value: PrioPermit, Name: "permit", Profiles: Classic, What: "security group rule"},
+				{Value: PrioDHCPReply, Name: "dhcp-reply", Profiles: both, What: "answer of the subnet's DHCP server"},
+				{Value: PrioAddress, Name: "filtered", Profiles: Standard, What: "packet to a filtered port"},
+			},
+		},
+		state(IngressState, "ingress-state", IngressRules, OutboundNAT),
+		rules(IngressRules, "ingress-rules", 2, IngressCommit, openflow.FieldIPv4Src, openflow.FieldIPv6Src),
+		commit(IngressCommit, "ingress-commit", OutboundNAT),
+	)
+}
+
+func state(id TableID, name string, rules, next TableID) Table {
+	return Table{
+		ID: id, Name: name, Profiles: Standard,
+		Purpose: "Judges by connection state: replies of accepted connections pass, revoked ones stop, forward packets face the present rules.",
+		Match:   join(fIP[:2], fCT), Kinds: Goto, Next: []TableID{rules, next}, Miss: Miss{Kind: MissNone},
+		Prios: []Priority{
+			{Value: PrioInvalid, Name: "invalid", Profiles: Standard, What: "+trk+inv drops"},
+			{Value: PrioEstablished, Name: "established", Profiles: Standard, What: "reply or related, not revoked"},
+			{Value: PrioRevoked, Name: "revoked", Profiles: Standard, What: "reply of a revoked connection drops"},
+			{Value: PrioTracked, Name: "tracked", Profiles: Standard, What: "to the rules"},
+		},
+	}
+}
+
+func rules(id TableID, name string, key int, commit TableID, remote ...*openflow.Field) Table {
+	return Table{
+		ID: id, Name: name, Profiles: Standard,
+		Purpose: "Security group rules as conjunctions of port, protocol and remote address. No rule, no passage.",
+		Match:   join(fIP[:2], fL4, remote, reg(key), fields{openflow.FieldConjID, openflow.FieldCTState}),
+		Kinds:   Goto | Conjoin | Set | Track, Sets: join(reg(14), one(openflow.FieldCTMark)),
+		Next: []TableID{commit}, Miss: Miss{Kind: MissDrop},
+		Prios: []Priority{
+			{Value: PrioPermit, Name: "permit", Profiles: Standard, What: "clauses, and conj_id of the rules they make"},
+			{Value: PrioRevoke, Name: "revoke", Profiles: Standard, What: "established without a rule: mark the connection, drop"},
+		},
+	}
+}
+
+func commit(id TableID, name string, next TableID) Table {
+	return Table{
+		ID: id, Name: name, Profiles: Standard,
+		Purpose: "Commits accepted connections, labelled with the key of the accepting rule.",
+		Match:   join(fIP[:2], fCT), Kinds: Goto | Track | Set, Sets: fields{openflow.FieldCTMark, openflow.FieldCTLabel},
+		Next: []TableID{next}, Miss: missGoto(next),
+		Prios: []Priority{
+			{Value: PrioNew, Name: "new", Profiles: Standard, What: "commit a new connection"},
+			{Value: PrioRestored, Name: "restored", Profiles: Standard, What: "a rule allows a revoked connection again"},
+		},
+	}
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import "nagare/openflow"
+
+// Load balancing, routing, translation on the way out, output.
+func declareForward() {
+	declare(
+		Table{
+			ID: LoadBalancer, Name: "load-balancer", Profiles: both,
+			Purpose: "Picks a member for a virtual address.",
+			Match:   join(fIP, fL4, tunID), Kinds: Goto | Track | ToGroup, Next: []TableID{LBMember, Routing}, Miss: missGoto(Routing),
+			Prios: []Priority{{Value: PrioVIP, Name: "vip", Profiles: Standard, What: "virtual address and port"}},
+		},
+		Table{
+			ID: LBMember, Name: "lb-member", Profiles: Standard,
+			Purpose: "Replies of members.", Match: join(fIP, fL4, fCT, tunID), Kinds: Goto | Track, Next: []TableID{Routing}, Miss: Miss{Kind: MissNone},
+			Prios: []Priority{{Value: PrioVIP, Name: "member", Profiles: Standard, What: "reply of a member"}},
+		},
+		Table{
+			ID: Routing, Name: "routing", Profiles: both,
+			Purpose: "Tells which router, if any, a packet is addressed to (reg3).",
+			Match:   join(fL2, fIP, tunID, reg(3, 7)), Kinds: Goto | Set | TTL,
+			Sets: join(reg(3, 7), tunID, one(openflow.FieldEthSrc)), Next: []TableID{RouteLookup, L3Forward}, Miss: missGoto(L3Forward),
+			Prios: []Priority{
+				{Value: PrioPrefix, Name: "classic-route", Profiles: Classic, What: "packet between two subnets of a router"},
+				{Value: PrioRouter, Name: "router", Profiles: Standard, What: "router interface's MAC"},
+				{Value: PrioRouteAgain, Name: "route-again", Profiles: Standard, What: "packet that inbound NAT sent to a router"},
+			},
+		},
+		Table{
+			ID: RouteLookup, Name: "route-lookup", Profiles: Standard,
+			Purpose: "Longest prefix of the router; next hop to reg4 or xxreg2.",
+			Match:   join(fIP, fields{openflow.FieldICMPType, openflow.FieldICMPCode, openflow.FieldICMPv6Type, openflow.FieldICMPv6Code, openflow.FieldIPTTL}, tunID, reg(0, 3)),
+			Kinds:   Goto | Set | TTL | Punt | ToGroup | Out | CheckSize | Again,
+			Sets: join(reg(4, 7, 8, 9, 10, 11), fields{openflow.XXReg(2), openflow.FieldEthSrc, openflow.FieldEthDst, openflow.FieldIPv4Src, openflow.FieldIPv4Dst,
+				openflow.FieldIPv6Src, openflow.FieldIPv6Dst, openflow.FieldIPTTL, openflow.FieldICMPType, openflow.FieldICMPCode, openflow.FieldICMPv6Type}, tunID),
+			Next: []TableID{PacketSize, L3Forward, L2Forward}, Back: []TableID{L3Forward}, Miss: Miss{Kind: MissDrop},
+			Prios: []Priority{
+				{Value: PrioRouterEcho, Name: "router-echo", Profiles: Standard, What: "the router's own address answers ping"},
+				{Value: PrioTTL, Name: "ttl", Profiles: Standard, What: "time exceeded"},
+				{Value: PrioPrefix, To: PrioPrefix + 2*128 + 1, Name: "prefix", Profiles: Standard, What: "2048 + 2 * length, + 1 if connected; to the gateway node at 2048"},
+			},
+		},
+		Table{
+			ID: PacketSize, Name: "packet-size", Profiles: Standard,
+			Purpose: "Packets larger than the next network's MTU go to the controller, which tells the sender.",
+			Match:   join(fIP[:2], reg(7)), Kinds: Goto | Punt, Next: []TableID{L3Forward}, Miss: missGoto(L3Forward),
+			Prios: []Priority{{Value: PrioTooLarge, Name: "too-large", Profiles: Standard, What: "reg7[31] is set"}},
+		},
+		Table{
+			ID: L3Forward, Name: "l3-forward", Profiles: both,
+			Purpose: "Next hop to MAC address.",
+			Match:   join(fIP, fields{openflow.FieldICMPType, openflow.FieldICMPCode}, tunID, reg(4, 7, 8, 9, 10, 11)), Kinds: Goto | Set | Punt | Out,
+			Sets: fields{openflow.FieldEthDst, openflow.FieldEthSrc, openflow.FieldIPv4Src, openflow.FieldIPv4Dst, openflow.FieldICMPType},
+			Next: []TableID{L2Rewrite}, Miss: missGoto(L2Rewrite),
+			Prios: []Priority{
+				{Value: PrioPrefix, To: PrioPrefix + 1, Name: "classic-echo", Profiles: Classic, What: "the router's own address answers ping"},
+				{Value: PrioNextHop, Name: "next-hop", Profiles: both, What: "known neighbour"},
+				{Value: PrioResolve, Name: "resolve", Profiles: Standard, What: "unknown neighbour, to the controller"},
+			},
+		},
+		Table{
+			ID: L2Rewrite, Name: "l2-rewrite", Profiles: both,
+			Purpose: "Tells which local port, if any, a frame is for (reg2) and its conntrack zone (reg6).",
+			Match:   join(fL2, tunID, reg(0)), Kinds: Goto | Set | Punt, Sets: reg(2, 6, 7), Next: []TableID{IngressACL}, Miss: missGoto(IngressACL),
+			Prios: []Priority{{Value: PrioDestination, Name: "destination", Profiles: Standard, What: "MAC address of a local port"}},
+		},
+		Table{
+			ID: OutboundNAT, Name: "outbound-nat", Profiles: both,
+			Purpose: "Undoes and makes source translation for packets to an external network.",
+			Match:   join(fL2, fIP, tunID, reg(3)), Kinds: Goto | Track | Set | Out, Sets: fields{openflow.FieldIPv4Src, openflow.FieldEthSrc, openflow.FieldEthDst},
+			Next: []TableID{OutboundNew, L2Forward}, Miss: missGoto(L2Forward),
+			Prios: []Priority{
+				{Value: PrioFloating, Name: "floating", Profiles: both, What: "fixed address with a floating one"},
+				{Value: PrioNAT, Name: "snat", Profiles: both, What: "subnet behind the gateway's address"},
+			},
+		},
+		Table{
+			ID: OutboundNew, Name: "outbound-nat-new", Profiles: Standard,
+			Purpose: "Translates new connections to outside.",
+			Match:   join(fIP, fL4, fCT, reg(3)), Kinds: Goto | Track, Next: []TableID{Hairpin}, Miss: Miss{Kind: MissDrop},
+			Prios: []Priority{
+				{Value: PrioFloating, Name: "floating", Profiles: Standard, What: "new connection of a fixed address with a floating one"},
+				{Value: PrioNAT, Name: "snat", Profiles: Standard, What: "other new connection"},
+				{Value: PrioNATKnown, Name: "known", Profiles: Standard, What: "packet of a known connection"},
+			},
+		},
+		Table{
+			ID: Hairpin, Name: "hairpin", Profiles: Standard,
+			Purpose: "Packets to a floating or gateway address of this node enter again as if from outside.",
+			Match:   join(fIP, tunID), Kinds: Goto | Copy | Track | Set | Again, Sets: join(reg(0, 3, 4, 7), one(openflow.FieldInPort), one(openflow.FieldInPort16)),
+			Next: []TableID{L2Forward}, Back: []TableID{InboundNAT}, Miss: missGoto(L2Forward),
+			Prios: []Priority{{Value: PrioFloating, Name: "floating", Profiles: Standard, What: "address of this node"}},
+		},
+		Table{
+			ID: L2Forward, Name: "l2-forward", Profiles: both,
+			Purpose: "Output: to a local port, through a tunnel, to a provider network, or to all of these. A frame from a tunnel never goes to a tunnel.",
+			Match:   join(fL2, tunID, reg(0, 2), fields{openflow.FieldIPv4Dst, openflow.FieldIPv6Dst}), Kinds: Out | ToGroup | Set | VLAN | Limit | Copy | Again | SampleKind,
+			Sets: join(tunID, reg(2, 6, 7), fields{openflow.FieldTunDst, openflow.FieldTunIPv6Dst, openflow.FieldVLANVID, openflow.FieldInPort, openflow.FieldInPort16, openflow.FieldEthSrc}),
+			Back: []TableID{IngressACL}, Miss: Miss{Kind: MissDrop},
+			Prios: []Priority{
+				{Value: PrioLocal, Name: "local", Profiles: Standard, What: "local port, by reg2"},
+				{Value: PrioUnicast, Name: "unicast", Profiles: both, What: "MAC address of a port"},
+				{Value: PrioMulticast, Name: "multicast", Profiles: Standard, What: "joined multicast group"},
+				{Value: PrioFloodTunnel, Name: "flood-tunnel", Profiles: both, What: "broadcast from a tunnel, to local ports"},
+				{Value: PrioFloodLocal, Name: "flood-local", Profiles: both, What: "broadcast from a local port, everywhere"},
+				{Value: PrioUnknown, Name: "unknown", Profiles: both, What: "unknown unicast; a provider network's goes to the wire"},
+			},
+		},
+		Table{
+			ID: ReturnToSender, Name: "return-to-sender", Profiles: Standard,
+			Purpose: "Sends answers made in the switch back out of the port they came in by.",
+			Match:   reg(1), Kinds: Out | VLAN | Set, Sets: one(openflow.FieldVLANVID), Miss: Miss{Kind: MissInPort},
+			Prios: []Priority{{Value: PrioSubPort, Name: "sub-port", Profiles: Standard, What: "with the tag of a trunk's sub-port"}},
+		},
+	)
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+// The named priorities. Which table takes which is in the declaration; rules
+// use these names and never a number.
+const (
+	// Table 0.
+	PrioLLDP     uint16 = 32768
+	PrioTrunk    uint16 = 32769 // a sub-port, by its tag
+	PrioPort     uint16 = 32768
+	PrioTunnel   uint16 = 32768
+	PrioProvider uint16 = 32768 // a frame from a physical network
+	PrioPortDrop uint16 = 8192
+	PrioMetaBack uint16 = 33000 // from the node's metadata port
+
+	// Table 20.
+	PrioDHCPPunt        uint16 = 61013
+	PrioGatewayLearn    uint16 = 1100
+	PrioMulticastReport uint16 = 1090
+	PrioRouterSolicit   uint16 = 1080
+	PrioResponderExempt uint16 = 1025 // address-conflict probes are not answered by us
+	PrioResponder       uint16 = 1024
+
+	// Tables 30, 31, 100, 101, 105.
+	PrioMetadata uint16 = 2000
+	PrioFloating uint16 = 1024
+	PrioNAT      uint16 = 512
+	PrioNATKnown uint16 = 256
+
+	// Tables 40 and 90.
+	PrioExempt         uint16 = 61013 // port security off, or a router's or DHCP server's port
+	PrioDHCPClient     uint16 = 61012
+	PrioDHCPServerDrop uint16 = 61011
+	PrioNeighbour      uint16 = 61010 // ARP and ND
+	PrioPermit         uint16 = 61007 // security group rules; in standard one for all of them
+	PrioDHCPReply      uint16 = 61006
+	PrioAddress        uint16 = 36001
+	PrioSpoofed        uint16 = 36000
+
+	// Tables 41 and 91.
+	PrioInvalid     uint16 = 100
+	PrioEstablished uint16 = 90
+	PrioRevoked     uint16 = 80
+	PrioTracked     uint16 = 70
+
+	// Tables 42, 43, 92, 93.
+	PrioRevoke   uint16 = 10 // established, but no rule allows it any more
+	PrioNew      uint16 = 100
+	PrioRestored uint16 = 90
+
+	// Tables 50 and 51.
+	PrioVIP uint16 = 1024
+
+	// Tables 60 to 80.
+	PrioRouter      uint16 = 1024
+	PrioRouteAgain  uint16 = 2    // came from inbound NAT
+	PrioRouterEcho  uint16 = 4000 // the router answers ping
+	PrioTTL         uint16 = 3900
+	PrioPrefix      uint16 = 2048 // + 2 * prefix length, + 1 if connected
+	PrioToGateway   uint16 = 2048 // a node without the gateway hands the packet over
+	PrioTooLarge    uint16 = 1024
+	PrioNextHop     uint16 = 1024
+	PrioResolve     uint16 = 8
+	PrioDestination uint16 = 32768
+
+	// Table 110.
+	PrioLocal       uint16 = 40000
+	PrioUnicast     uint16 = 32768
+	PrioMulticast   uint16 = 16400
+	PrioFloodTunnel uint16 = 16384 // came from a tunnel: to local ports only
+	PrioFloodLocal  uint16 = 16383 // came from a local port: everywhere
+	PrioUnknown     uint16 = 8192
+
+	// Table 115.
+	PrioSubPort uint16 = 1024
+)
+
+// PrefixPriority is the priority of a route in table 61, so that the longest
+// prefix wins, and of two equal ones the connected one.
+func PrefixPriority(bits int, connected bool) uint16 {
+	p := PrioPrefix + 2*uint16(bits)
+	if connected {
+		p++
+	}
+	return p
+}
