@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"nagare/internal/lab"
+)
+
+func newLabInstanceCommand(f *labFlags) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "instance",
+		Short:   "Add, remove and list instances",
+		Long:    "An instance is a network namespace plugged into a node's br-int as a hypervisor\nplugs a guest; it gets its address from the network by a real DHCP client.",
+		Example: "  sudo nagare lab instance add vm01 --network net01 --node compute\n  sudo nagare lab instance list",
+		Args:    cobra.NoArgs,
+		RunE:    showHelp,
+	}
+	c.AddCommand(newLabInstanceAddCommand(f), newLabInstanceRmCommand(f), newLabInstanceListCommand(f))
+	return c
+}
+
+func newLabInstanceAddCommand(f *labFlags) *cobra.Command {
+	var o lab.AddOptions
+	var out *output
+	c := &cobra.Command{
+		Use:   "add NAME --network NET --node NODE",
+		Short: "Add an instance to a network on a node",
+		Long: "Makes a port through the Neutron API and binds it to the node as Nova does, plugs\n" +
+			"the instance, waits until the port is ACTIVE and lets the instance ask for its\n" +
+			"address. An instance that is there already is completed.",
+		Example: "  sudo nagare lab instance add vm01 --network net01 --node compute",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			l, err := f.open(c)
+			if err != nil {
+				return err
+			}
+			o.Name = args[0]
+			a, err := l.AddInstance(c.Context(), o)
+			if err != nil {
+				return err
+			}
+			return out.print(c.OutOrStdout(), a,
+				[]string{"NAME", "NODE", "ADDRESS", "MAC", "PORT", "DHCP"},
+				[][]string{{a.Instance.Name, a.Instance.Node, a.Lease.Address, a.Instance.MAC, a.Instance.PortID,
+					fmt.Sprintf("lease after %v", a.LeaseTook.Round(time.Millisecond))}})
+		},
+	}
+	c.Flags().StringVar(&o.Network, "network", "", "name or id of the network, as the user demo sees it")
+	c.Flags().StringVar(&o.Node, "node", "", "node that the instance runs on")
+	for _, required := range []string{"network", "node"} {
+		if err := c.MarkFlagRequired(required); err != nil {
+			panic(err) // a flag that is declared above
+		}
+	}
+	out = addOutputFlag(c)
+	return c
+}
+
+func newLabInstanceRmCommand(f *labFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:     "rm NAME",
+		Aliases: []string{"remove"},
+		Short:   "Unplug an instance and delete its port",
+		Example: "  sudo nagare lab instance rm vm01",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			l, err := f.open(c)
+			if err != nil {
+				return err
+			}
+			if err := l.RemoveInstance(c.Context(), args[0]); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "instance %s removed\n", args[0])
+			return nil
+		},
+	}
+}
+
+func newLabInstanceListCommand(f *labFlags) *cobra.Command {
+	var out *output
+	c := &cobra.Command{
+		Use:     "list",
+		Short:   "List the instances of the lab",
+		Example: "  sudo nagare lab instance list\n  sudo nagare lab instance list -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			l, err := f.open(c)
+			if err != nil {
+				return err
+			}
+			s, err := l.Status(c.Context())
+			if err != nil {
+				return err
+			}
+			rows := [][]string{}
+			for _, i := range s.Instances {
+				rows = append(rows, []string{i.Name, i.Node, i.Address, i.MAC, i.PortID, i.State})
+			}
+			list := s.Instances
+			if list == nil {
+				list = []lab.InstanceStatus{}
+			}
+			return out.print(c.OutOrStdout(), list, []string{"NAME", "NODE", "ADDRESS", "MAC", "PORT", "STATE"}, rows)
+		},
+	}
+	out = addOutputFlag(c)
+	return c
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+)
+
+const stateVersion = 1
+
+// State is what a lab remembers. Everything is entered before it is made.
+type State struct {
+	Version int    `json:"version"`
+	Name    string `json:"name"`
+	Config  Config `json:"config"`
+
+	Namespaces []string           `json:"namespaces"`
+	Processes  map[string]Process `json:"processes"` // by role: server, dhcp-NODE, forwarder
+	Instances  []Instance         `json:"instances"`
+}
+
+// Config is how the lab was brought up.
+type Config struct {
+	Nodes   []Node `json:"nodes"`
+	Profile string `json:"profile"`
+	HostIP  string `json:"host_ip"`           // loopback address of the forwarder
+	IDs     string `json:"ids,omitempty"`     // "" generated, "recorded"
+	Bare    bool   `json:"bare,omitempty"`    // no server: br-int is somebody else's
+	Manager string `json:"manager,omitempty"` // of a bare lab; empty: none
+}
+
+// Node is a machine of the lab.
+type Node struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+}
+
+// Instance is a guest of the lab.
+type Instance struct {
+	Name     string `json:"name"`
+	Node     string `json:"node"`
+	Network  string `json:"network"`
+	DeviceID string `json:"device_id"`
+	PortID   string `json:"port_id"`
+	MAC      string `json:"mac"`
+	MTU      int    `json:"mtu"`
+}
+
+// Tap is the name of the instance's interface on its node.
+func (i Instance) Tap() string { return tapName(i.PortID) }
+
+func tapName(portID string) string { return "tap" + portID[:min(11, len(portID))] }
+
+func (s *State) node(name string) (Node, bool) {
+	i := slices.IndexFunc(s.Config.Nodes, func(n Node) bool { return n.Name == name })
+	if i < 0 {
+		return Node{}, false
+	}
+	return s.Config.Nodes[i], true
+}
+
+func (s *State) instance(name string) (Instance, bool) {
+	i := slices.IndexFunc(s.Instances, func(n Instance) bool { return n.Name == name })
+	if i < 0 {
+		return Instance{}, false
+	}
+	return s.Instances[i], true
+}
+
+func (s *State) putInstance(inst Instance) {
+	s.dropInstance(inst.Name)
+	s.Instances = append(s.Instances, inst)
+}
+
+func (s *State) dropInstance(name string) {
+	s.Instances = slices.DeleteFunc(s.Instances, func(n Instance) bool { return n.Name == name })
+}
+
+func (l *Lab) statePath() string { return l.path("state.json") }
+
+// load reads the state; ErrNotUp when there is none.
+func (l *Lab) load() (*State, error) {
+	b, err := os.ReadFile(l.statePath())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("lab %s: %w: bring it up with 'nagare lab up'", l.Name, ErrNotUp)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &State{}
+	if err := json.Unmarshal(b, s); err != nil {
+		return nil, fmt.Errorf("lab %s: state %s: %w", l.Name, l.statePath(), err)
+	}
+	if s.Version != stateVersion {
+		return nil, fmt.Errorf("lab %s: state %s has version %d, this program knows %d: take the lab down with the program that made it", l.Name, l.statePath(), s.Version, stateVersion)
+	}
+	if s.Processes == nil {
+		s.Processes = map[string]Process{}
+	}
+	return s, nil
+}
+
+// save replaces the state file as a whole: written aside, flushed, renamed.
+func (l *Lab) save(s *State) error {
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(l.statePath(), append(b, '\n'), 0o600)
+}
+
+// writeFile replaces a file so that a reader, or a start after a crash, sees the
+// old content or the new, never a part.
+func writeFile(path string, content []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// claim enters a namespace into the state before it is made. A namespace that
+// exists but is not entered belongs to somebody else.
+func (l *Lab) claim(s *State, ns string) error {
+	if slices.Contains(s.Namespaces, ns) {
+		return nil
+	}
+	if haveNamespace(ns) {
+		return fmt.Errorf("namespace %s: exists and is not this lab's: choose another --name, or delete it with 'ip netns del %s'", ns, ns)
+	}
+	s.Namespaces = append(s.Namespaces, ns)
+	return l.save(s)
+}
+
+func (l *Lab) disclaim(s *State, ns string) error {
+	s.Namespaces = slices.DeleteFunc(s.Namespaces, func(n string) bool { return n == ns })
+	return l.save(s)
+}
+
+// lock keeps other commands from changing the lab at the same time. The lock
+// file stands beside the lab's directory, so that Down can remove all of that.
+func (l *Lab) lock() (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(l.Dir), 0o755); err != nil {
+		return nil, err
+	}
+	path := l.Dir + ".lock"
+	for {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("lab %s: another command is changing it: wait for that one to end", l.Name)
+		}
+		// Down removes the file: a lock on a removed file locks nothing.
+		held, err1 := f.Stat()
+		named, err2 := os.Stat(path)
+		if err1 == nil && err2 == nil && os.SameFile(held, named) {
+			return func() { f.Close() }, nil
+		}
+		f.Close()
+	}
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+)
+
+// UpOptions says how a lab is to be. What is empty stays as it is, or is the
+// default in a new lab.
+type UpOptions struct {
+	Nodes   []string // names; the first is "controller"
+	Profile string
+	HostIP  string
+	IDs     string // "generated" or "recorded"
+	Bare    bool   // nodes only, no server
+	Manager string // of a bare lab: what set-manager gets, if anything
+}
+
+const (
+	idsGenerated = "generated"
+	idsRecorded  = "recorded"
+)
+
+// Up brings the lab up, or completes what is there. It changes nothing that is
+// already as it should be.
+func (l *Lab) Up(ctx context.Context, o UpOptions) error {
+	if err := Require(); err != nil {
+		return err
+	}
+	want, err := o.config()
+	if err != nil {
+		return err
+	}
+	unlock, err := l.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s, err := l.load()
+	switch {
+	case errors.Is(err, ErrNotUp):
+		if err := os.MkdirAll(l.path("log"), 0o755); err != nil {
+			return err
+		}
+		s = &State{Version: stateVersion, Name: l.Name, Config: want, Processes: map[string]Process{}}
+		if err := l.save(s); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	default:
+		if err := o.agrees(l.Name, s.Config, want); err != nil {
+			return err
+		}
+	}
+	if err := l.startUnderlay(ctx, s); err != nil {
+		return err
+	}
+	for i, n := range s.Config.Nodes {
+		if err := l.startNode(ctx, s, i); err != nil {
+			return fmt.Errorf("node %s: %w", n.Name, err)
+		}
+		l.say("node %-12s %s  Open vSwitch runs in namespace %s", n.Name, n.Address, l.namespace(n.Name))
+	}
+	if err := l.pinNeighbours(ctx, s); err != nil {
+		return err
+	}
+	if s.Config.Bare {
+		for _, n := range s.Config.Nodes {
+			if s.Config.Manager != "" {
+				if err := l.setManager(ctx, n, s.Config.Manager); err != nil {
+					return err
+				}
+			}
+		}
+	} else if err := l.startControl(ctx, s); err != nil {
+		return err
+	}
+	for _, inst := range s.Instances {
+		if err := l.plug(ctx, s, inst); err != nil {
+			return fmt.Errorf("instance %s: %w", inst.Name, err)
+		}
+		l.say("instance %-8s plugged into %s", inst.Name, inst.Node)
+	}
+	return nil
+}
+
+// startControl starts the server and what belongs to it, and hands the nodes to
+// it.
+func (l *Lab) startControl(ctx context.Context, s *State) error {
+	began := time.Now()
+	if err := l.startServer(ctx, s); err != nil {
+		return err
+	}
+	l.say("server ready after %v, log %s", time.Since(began).Round(10*time.Millisecond), l.path("log", "server.log"))
+	if err := l.startForwarder(ctx, s); err != nil {
+		return err
+	}
+	l.say("forwarder on %s: Identity %d, Neutron %d, admin and web %d", s.Config.HostIP, portIdentity, portNeutron, portAdmin)
+	if err := l.startDHCP(s); err != nil {
+		return err
+	}
+	for _, n := range s.Config.Nodes {
+		if err := l.setManager(ctx, n, fmt.Sprintf("tcp:%s:6640", serverIP)); err != nil {
+			return err
+		}
+	}
+	for _, n := range s.Config.Nodes {
+		err := until(ctx, controlledWithin, "node "+n.Name+" is controlled", func(ctx context.Context) error {
+			if !s.Processes[roleServer].Alive() {
+				return finalError{fmt.Errorf("the server ended:\n%s", l.serverLog())}
+			}
+			return l.connected(ctx, n)
+		})
+		if err != nil {
+			return err
+		}
+		l.say("node %-12s manager and controller connected", n.Name)
+	}
+	return nil
+}
+
+// config checks the options and fills in the defaults.
+func (o UpOptions) config() (Config, error) {
+	c := Config{Profile: o.Profile, HostIP: o.HostIP, Bare: o.Bare, Manager: o.Manager}
+	if c.Profile == "" {
+		c.Profile = DefaultProfile
+	}
+	if c.Profile != "classic" && c.Profile != "standard" {
+		return c, fmt.Errorf("profile %q: use classic or standard", c.Profile)
+	}
+	if c.HostIP == "" {
+		c.HostIP = DefaultHostIP
+	}
+	if a, err := netip.ParseAddr(c.HostIP); err != nil || !a.Is4() || !a.IsLoopback() {
+		return c, fmt.Errorf("host address %q: use a loopback address, 127.x.y.z", c.HostIP)
+	}
+	switch o.IDs {
+	case "", idsGenerated:
+	case idsRecorded:
+		c.IDs = idsRecorded
+	default:
+		return c, fmt.Errorf("ids %q: use generated or recorded", o.IDs)
+	}
+	if c.Manager != "" && !c.Bare {
+		return c, errors.New("a manager of its own is for a lab without server")
+	}
+	names := o.Nodes
+	if len(names) == 0 {
+		names = []string{firstNode, "compute"}
+	}
+	if names[0] != firstNode {
+		return c, fmt.Errorf("nodes: the first is %q, it must be %q: it runs the server", names[0], firstNode)
+	}
+	if len(names) > 200 {
+		return c, fmt.Errorf("nodes: %d are more than 200", len(names))
+	}
+	for i, n := range names {
+		if !nameForm.MatchString(n) || n == "underlay" || slices.Contains(names[:i], n) {
+			return c, fmt.Errorf("node name %q: use lower-case letters, digits and dashes, each name once, and not \"underlay\"", n)
+		}
+		c.Nodes = append(c.Nodes, Node{Name: n, Address: fmt.Sprintf("192.168.0.%d", 10+i)})
+	}
+	return c, nil
+}
+
+// agrees reports where options that were given differ from a lab that exists.
+func (o UpOptions) agrees(name string, have, want Config) error {
+	var differ string
+	switch {
+	case len(o.Nodes) > 0 && !slices.Equal(have.Nodes, want.Nodes):
+		differ = "nodes"
+	case o.Profile != "" && have.Profile != want.Profile:
+		differ = "profile"
+	case o.HostIP != "" && have.HostIP != want.HostIP:
+		differ = "host address"
+	case o.IDs != "" && have.IDs != want.IDs:
+		differ = "ids"
+	case o.Bare && !have.Bare, o.Manager != "" && have.Manager != want.Manager:
+		differ = "server"
+	default:
+		return nil
+	}
+	return fmt.Errorf("lab %s: is up with other %s than asked for: take it down first with 'nagare lab down'", name, differ)
+}
+
+// Down removes the lab, whole or half made, and everything in it. A lab that is
+// not there is no error.
+func (l *Lab) Down(ctx context.Context) error {
+	if _, err := os.Stat(l.Dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err := Require(); err != nil {
+		return err
+	}
+	unlock, err := l.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s, err := l.load()
+	if err != nil && !errors.Is(err, ErrNotUp) {
+		return err
+	}
+	if s != nil {
+		if err := l.dismantle(ctx, s); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(l.Dir); err != nil {
+		return err
+	}
+	if err := os.Remove(l.Dir + ".lock"); err != nil {
+		return err
+	}
+	os.Remove(filepath.Dir(l.Dir)) // when it was the last lab; otherwise it is not empty
+	return nil
+}
+
+// dismantle ends the processes and deletes the namespaces, the instances' first,
+// the controller node's last.
+func (l *Lab) dismantle(ctx context.Context, s *State) error {
+	if p, ok := l.forwarder(); ok {
+		s.Processes[roleForwarder] = p
+	}
+	var errs []error
+	for role, p := range s.Processes {
+		if role == roleServer {
+			continue // it ends with its namespace, after the switches
+		}
+		if err := p.stop(ctx, stopGrace); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", role, err))
+		}
+	}
+	// Stop the switches side by side; each may take a moment to release its
+	// interfaces.
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for _, ns := range slices.Backward(s.Namespaces) {
+		wg.Go(func() {
+			if err := dropNamespace(ctx, ns); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
