@@ -105,3 +105,15 @@ func mapDistinct[T any](in []T, f func(T) string) []string {
 }
 
 func itoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+// DHCPTaps: node -> DHCP ports placed there whose tap we make ourselves, plugged or not. The subject is a port.
+var DHCPTaps = func() *store.Derived {
+	d := store.DeclareDerived(Schema, "dhcp-taps", func(r store.Reader, subject string) []store.Member {
+		p, ok := Ports.Get(r, model.PortID(subject))
+		if !ok || !p.IsDHCP() || p.Host == "" || !p.AdminStateUp {
+			return nil
+		}
+		return []store.Member{{Group: string(p.Host), Name: subject}}
+	})
+	return store.From(d, Ports, func(_ store.Reader, p model.Port) []string { return []string{string(p.ID)} })
+}()

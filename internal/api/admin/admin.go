@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package admin serves nagare's own API under /nagare/v1: nodes, topology, flows, explain, wait, DHCP configuration. The CLI,
+// the lab and the DHCP process speak it and nothing else.
+//
+// Invariants: it holds no state; every answer comes from its Backend. All but health needs a token of the one user table with
+// role admin (the DHCP configuration and wait: role service will do). Errors are {"error":{"code","message"}} and name the
+// object and the remedy.
+//
+// Callers: internal/app makes the Backend and mounts the Handler.
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"nagare/internal/nodedhcp/dhcpapi"
+)
+
+// Status is the state of the whole.
+type Status struct {
+	Version    string `json:"version"`
+	Profile    string `json:"profile"`
+	Revision   uint64 `json:"revision"`  // newest committed
+	Compiled   uint64 `json:"compiled"`  // newest compiled
+	Confirmed  uint64 `json:"confirmed"` // confirmed by every live node
+	Nodes      int    `json:"nodes"`
+	LiveNodes  int    `json:"live_nodes"`
+	Networks   int    `json:"networks"`
+	Ports      int    `json:"ports"`
+	Units      int    `json:"units"`
+	Faults     int    `json:"faults"`
+	InSync     bool   `json:"in_sync"`
+	Uptime     string `json:"uptime"`
+	Notice     string `json:"notice,omitempty"`
+	Northbound string `json:"northbound"`
+}
+
+// Node is one node.
+type Node struct {
+	ID         string            `json:"id"`
+	LocalIP    string            `json:"local_ip"`
+	Source     string            `json:"source"`
+	OVSUUID    string            `json:"ovs_uuid"`
+	OVSVersion string            `json:"ovs_version"`
+	DatapathID string            `json:"datapath_id"`
+	Mappings   map[string]string `json:"provider_mappings,omitempty"`
+	Approved   bool              `json:"approved"`
+	OVSDB      bool              `json:"ovsdb_connected"`
+	OpenFlow   bool              `json:"openflow_connected"`
+	InSync     bool              `json:"in_sync"`
+	Confirmed  uint64            `json:"confirmed"`
+	Waiting    string            `json:"waiting,omitempty"`
+	Problem    string            `json:"problem,omitempty"`
+	Since      time.Time         `json:"since"`
+	Flows      int               `json:"flows"`
+	Ports      []string          `json:"ports"`
+	Sent       Sent              `json:"sent"`
+	Faults     []Fault           `json:"faults,omitempty"`
+	Conflicts  []string          `json:"conflicts,omitempty"` // iface-ids reported here although their port lives elsewhere
+}
+
+// Sent counts what was sent to a node since the process started.
+type Sent struct {
+	FlowMods  uint64 `json:"flow_mods"`
+	GroupMods uint64 `json:"group_mods"`
+	MeterMods uint64 `json:"meter_mods"`
+	Rows      uint64 `json:"ovsdb_rows"`
+	Bundles   uint64 `json:"bundles"`
+	Audits    uint64 `json:"audits"`
+	Drift     uint64 `json:"drift_healed"`
+}
+
+// Fault is something wrong with an object on a node.
+type Fault struct {
+	Kind   string `json:"kind"`
+	Object string `json:"object"`
+	Rule   string `json:"rule"`
+	Reason string `json:"reason"`
+}
+
+// Topology is what is connected to what.
+type Topology struct {
+	Nodes    []TopologyNode    `json:"nodes"`
+	Links    []TopologyLink    `json:"links"`
+	Networks []TopologyNetwork `json:"networks"`
+}
+
+// TopologyNode is a node with the ports located on it.
+type TopologyNode struct {
+	ID      string         `json:"id"`
+	LocalIP string         `json:"local_ip"`
+	Ports   []TopologyPort `json:"ports"`
+}
+
+// TopologyPort is a located port.
+type TopologyPort struct {
+	ID        string   `json:"id"`
+	Name      string   `json:"name"`
+	Network   string   `json:"network"`
+	MAC       string   `json:"mac"`
+	Addresses []string `json:"addresses"`
+	OFPort    uint32   `json:"ofport"`
+	Status    string   `json:"status"`
+}
+
+// TopologyLink is a direction of a link, as LLDP found it.
+type TopologyLink struct {
+	From     string    `json:"from"`
+	FromPort string    `json:"from_port"`
+	To       string    `json:"to"`
+	ToPort   string    `json:"to_port"`
+	Seen     time.Time `json:"seen"`
+}
+
+// TopologyNetwork is a network and the nodes that host it.
+type TopologyNetwork struct {
+	ID    string   `json:"id"`
+	Name  string   `json:"name"`
+	Type  string   `json:"type"`
+	Tag   uint32   `json:"segmentation_id"`
+	Nodes []string `json:"nodes"`
+}
+
+// Flow is a desired flow and who owns it.
+type Flow struct {
+	Text   string `json:"flow"`
+	Rule   string `json:"rule,omitempty"`
+	Kind   string `json:"kind,omitempty"`
+	Object string `json:"object,omitempty"`
+}
+
+// Explanation says why a flow is there.
+type Explanation struct {
+	Node    string   `json:"node"`
+	Flow    string   `json:"flow"`
+	Table   string   `json:"table"`
+	Purpose string   `json:"purpose"`
+	Reasons []Reason `json:"reasons"`
+}
+
+// Reason is one owner of a flow.
+type Reason struct {
+	Rule    string  `json:"rule"`
+	Doc     string  `json:"doc"`
+	Source  string  `json:"source"` // file:line that emitted it
+	Kind    string  `json:"kind"`
+	Object  string  `json:"object"`
+	Name    string  `json:"name,omitempty"`
+	Because []Cause `json:"because,omitempty"`
+	Commit  *Commit `json:"commit,omitempty"`
+}
+
+// Cause is an object that asked for a flow besides the rule's own subject.
+type Cause struct {
+	Kind   string  `json:"kind"`
+	Object string  `json:"object"`
+	Commit *Commit `json:"commit,omitempty"`
+}
+
+// Commit is the last change of an object's data-plane part.
+type Commit struct {
+	Revision uint64    `json:"revision"`
+	Request  string    `json:"request_id,omitempty"`
+	User     string    `json:"user,omitempty"`
+	Action   string    `json:"action,omitempty"`
+	Time     time.Time `json:"time"`
+}
+
+// PortReport says where a port is and what it caused.
+type PortReport struct {
+	ID       string        `json:"id"`
+	Name     string        `json:"name"`
+	Network  string        `json:"network"`
+	MAC      string        `json:"mac"`
+	Host     string        `json:"host"`
+	Plugged  []string      `json:"plugged_on"`
+	Status   string        `json:"status"`
+	Advice   string        `json:"advice,omitempty"`
+	Commit   *Commit       `json:"commit,omitempty"`
+	Flows    []Explanation `json:"flows"`
+	Problems []string      `json:"problems,omitempty"`
+}
+
+// Backend answers for the running server.
+type Backend interface {
+	Status(context.Context) (Status, error)
+	Nodes(context.Context) ([]Node, error)
+	Approve(ctx context.Context, node, user string) error
+	Forget(ctx context.Context, node, user string) error
+	Topology(context.Context) (Topology, error)
+	Flows(ctx context.Context, node string) ([]Flow, error)
+	ExplainFlow(ctx context.Context, node, flow string) (Explanation, error)
+	ExplainPort(ctx context.Context, port string) (PortReport, error)
+	Wait(ctx context.Context, revision uint64) error
+	DHCP(ctx context.Context, node string, after uint64) (dhcpapi.Config, error)
+}
+
+// Authorize returns the user's name and whether the request may go on with one of the roles.
+type Authorize func(r *http.Request, roles ...string) (user string, err error)
+
+// Errors that a Backend may wrap; anything else is a 500.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrBadInput = errors.New("bad input")
+	// ErrUnauthorized is for Authorize: no valid token; ErrForbidden: the role is missing.
+	ErrUnauthorized = errors.New("unauthorized")
+	ErrForbidden    = errors.New("forbidden")
+)
+
+// Handler serves the API. Paths begin with /nagare/v1.
+func Handler(b Backend, auth Authorize) http.Handler {
+	m := http.NewServeMux()
+	get := func(path string, f func(*http.Request) (any, error), roles ...string) {
+		m.HandleFunc("GET /nagare/v1"+path, func(w http.ResponseWriter, r *http.Request) {
+			if _, err := auth(r, append(roles, "admin")...); err != nil {
+				fail(w, err)
+				return
+			}
+			v, err := f(r)
+			if err != nil {
+				fail(w, err)
+				return
+			}
+			answer(w, http.StatusOK, v)
+		})
+	}
+	change := func(pattern string, f func(r *http.Request, user string) error) {
+		m.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			user, err := auth(r, "admin")
+			if err == nil {
+				err = f(r, user)
+			}
+			if err != nil {
+				fail(w, err)
+				return
+			}
+			w.WriteHeader(http.StatusNoContent)
+		})
+	}
+	get("/status", func(r *http.Request) (any, error) { return b.Status(r.Context()) })
+	get("/nodes", func(r *http.Request) (any, error) { return wrap("nodes")(b.Nodes(r.Context())) })
+	get("/topology", func(r *http.Request) (any, error) { return b.Topology(r.Context()) })
+	get("/nodes/{node}/flows", func(r *http.Request) (any, error) {
+		fs, err := b.Flows(r.Context(), r.PathValue("node"))
+		return map[string]any{"flows": fs}, err
+	})
+	get("/nodes/{node}/explain", func(r *http.Request) (any, error) {
+		return b.ExplainFlow(r.Context(), r.PathValue("node"), r.URL.Query().Get("flow"))
+	})
+	get("/ports/{port}/explain", func(r *http.Request) (any, error) { return b.ExplainPort(r.Context(), r.PathValue("port")) })
+	get("/wait", func(r *http.Request) (any, error) {
+		rev, err := number(r, "revision")
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := patience(r)
+		defer cancel()
+		return map[string]uint64{"revision": rev}, b.Wait(ctx, rev)
+	}, "service")
+	get("/dhcp", func(r *http.Request) (any, error) {
+		after, err := number(r, "after")
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := patience(r)
+		defer cancel()
+		return b.DHCP(ctx, r.URL.Query().Get("node"), after)
+	}, "service")
+	change("POST /nagare/v1/nodes/{node}/approve", func(r *http.Request, user string) error {
+		return b.Approve(r.Context(), r.PathValue("node"), user)
+	})
+	change("DELETE /nagare/v1/nodes/{node}", func(r *http.Request, user string) error {
+		return b.Forget(r.Context(), r.PathValue("node"), user)
+	})
+	return m
+}
+
+func wrap(name string) func(v any, err error) (any, error) {
+	return func(v any, err error) (any, error) { return map[string]any{name: v}, err }
+}
+
+func number(r *http.Request, name string) (uint64, error) {
+	s := r.URL.Query().Get(name)
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return 0, errors.Join(ErrBadInput, errors.New(name+" "+strconv.Quote(s)+": want a number"))
+	}
+	return n, nil
+}
+
+// patience bounds a long poll: ?timeout=SECONDS, default 30, at most 300.
+func patience(r *http.Request) (context.Context, context.CancelFunc) {
+	sec, err := strconv.Atoi(r.URL.Query().Get("timeout"))
+	if err != nil || sec <= 0 || sec > 300 {
+		sec = 30
+	}
+	return context.WithTimeout(r.Context(), time.Duration(sec)*time.Second)
+}
+
+func answer(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+func fail(w http.ResponseWriter, err error) {
+	code := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, ErrNotFound):
+		code = http.StatusNotFound
+	case errors.Is(err, ErrBadInput):
+		code = http.StatusBadRequest
+	case errors.Is(err, ErrUnauthorized):
+		code = http.StatusUnauthorized
+	case errors.Is(err, ErrForbidden):
+		code = http.StatusForbidden
+	case errors.Is(err, context.DeadlineExceeded):
+		code = http.StatusGatewayTimeout
+	case errors.Is(err, context.Canceled):
+		code = http.StatusServiceUnavailable
+	}
+	answer(w, code, map[string]any{"error": map[string]any{"code": code, "message": err.Error()}})
+}

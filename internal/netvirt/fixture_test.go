@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netvirt
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"nagare/internal/model"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+)
+
+// fixture is a state of the store in YAML, with only the fields that classic rules look at.
+type fixture struct {
+	Nodes []struct{ ID, LocalIP string }
+	Nets  []struct {
+		ID   string
+		Type string
+		VNI  uint32
+	}
+	Subnets []struct{ ID, Net, CIDR string }
+	Groups  []struct {
+		ID    string
+		Rules []struct {
+			ID, Dir, Ether, Proto, Prefix, Group string
+			Min, Max                             *int
+		}
+	}
+	Ports []struct {
+		ID, Net, MAC, Owner, Host, Subnet string
+		IPs, Groups                       []string
+		Insecure                          bool
+	}
+	// Interfaces of br-int: node -> interface -> number; an interface named tap<11> belongs to the port whose id starts so.
+	Interfaces map[string]map[string]uint32
+}
+
+func (f *fixture) put(tx *store.Txn) {
+	for i, n := range f.Nodes {
+		node := model.Node{ID: model.NodeID(n.ID), NodePlane: model.NodePlane{Key: model.Key(i + 1)}}
+		if n.LocalIP != "" {
+			node.LocalIP = netip.MustParseAddr(n.LocalIP)
+		}
+		tables.Nodes.Put(tx, node.ID, node)
+	}
+	for _, n := range f.Nets {
+		t := model.NetworkType(n.Type)
+		if t == "" {
+			t = model.VXLAN
+		}
+		tables.Networks.Put(tx, model.NetworkID(n.ID), model.Network{ID: model.NetworkID(n.ID),
+			NetworkPlane: model.NetworkPlane{Type: t, SegmentationID: n.VNI, AdminStateUp: true}})
+	}
+	for _, s := range f.Subnets {
+		tables.Subnets.Put(tx, model.SubnetID(s.ID), model.Subnet{ID: model.SubnetID(s.ID),
+			SubnetPlane: model.SubnetPlane{Network: model.NetworkID(s.Net), CIDR: netip.MustParsePrefix(s.CIDR), EnableDHCP: true}})
+	}
+	for _, g := range f.Groups {
+		tables.SecurityGroups.Put(tx, model.SecurityGroupID(g.ID), model.SecurityGroup{ID: model.SecurityGroupID(g.ID)})
+		for _, r := range g.Rules {
+			rule := model.SecurityGroupRule{ID: model.SecurityGroupRuleID(r.ID), RulePlane: model.RulePlane{
+				Group: model.SecurityGroupID(g.ID), Direction: model.Direction(r.Dir), Ethertype: r.Ether, Protocol: r.Proto,
+				PortMin: r.Min, PortMax: r.Max, RemoteGroup: model.SecurityGroupID(r.Group)}}
+			if r.Prefix != "" {
+				rule.RemotePrefix = netip.MustParsePrefix(r.Prefix)
+			}
+			tables.Rules.Put(tx, rule.ID, rule)
+		}
+	}
+	for _, p := range f.Ports {
+		port := model.Port{ID: model.PortID(p.ID), PortPlane: model.PortPlane{Network: model.NetworkID(p.Net), MAC: model.MustMAC(p.MAC),
+			AdminStateUp: true, DeviceOwner: p.Owner, Host: model.NodeID(p.Host), PortSecurity: !p.Insecure}}
+		for _, ip := range p.IPs {
+			port.FixedIPs = append(port.FixedIPs, model.FixedIP{Subnet: model.SubnetID(p.Subnet), Addr: netip.MustParseAddr(ip)})
+		}
+		for _, g := range p.Groups {
+			port.SecurityGroups = append(port.SecurityGroups, model.SecurityGroupID(g))
+		}
+		tables.Ports.Put(tx, port.ID, port)
+	}
+	for node, ifs := range f.Interfaces {
+		for name, of := range ifs {
+			i := model.Interface{Node: model.NodeID(node), Name: name, OFPort: of}
+			for _, p := range f.Ports {
+				if model.PortID(p.ID).TapName() == name {
+					i.IfaceID = model.PortID(p.ID)
+					tables.Plugs.Put(tx, model.PlugKey(i.Node, i.IfaceID), model.Plug{Node: i.Node, Port: i.IfaceID})
+				}
+			}
+			tables.Interfaces.Put(tx, model.InterfaceKey(i.Node, name), i)
+		}
+	}
+}
+
+func load(t *testing.T, text []byte) *store.Store {
+	t.Helper()
+	var f fixture
+	if err := yaml.Unmarshal(text, &f); err != nil {
+		t.Fatal(err)
+	}
+	st := store.New(tables.Schema, nil)
+	mustCommit(t, st, f.put)
+	return st
+}
+
+func mustCommit(t testing.TB, st *store.Store, f func(*store.Txn)) {
+	t.Helper()
+	if _, err := st.Commit(context.Background(), store.Origin{}, func(tx *store.Txn) error { f(tx); return nil }); err != nil {
+		t.Fatal(err)
+	}
+}
