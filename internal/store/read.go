@@ -21,6 +21,10 @@ type Origin struct {
 	User    string `json:"user,omitempty"`
 	Project string `json:"project,omitempty"`
 	Action  string `json:"action,omitempty"` // e.g. "POST /v2.0/ports", "node compute: plug"
+
+	// Idempotency is a key of the caller's choice. A commit with a key that the same user and project used lately does
+	// nothing and gets the earlier commit's answer (Result.Repeated).
+	Idempotency string `json:"idempotency,omitempty"`
 }
 
 // CommitInfo identifies a commit: its place, its author, its time.
@@ -38,10 +42,21 @@ type Info struct {
 	Plane    CommitInfo `json:"plane"` // the last commit that changed the data-plane part
 }
 
+// record is immutable once its transaction has ended.
 type record struct {
-	val   any
-	info  Info
-	extra []byte // fields that this version does not know, kept for the next write
+	val               any
+	created, modified Revision
+	seq               uint64
+	plane             *CommitInfo // shared by the records of a commit; nil in derived tables
+	extra             string      // JSON object of fields that this version does not know, kept for the next write
+}
+
+func (r *record) info() Info {
+	i := Info{Created: r.created, Modified: r.modified, Seq: r.seq}
+	if r.plane != nil {
+		i.Plane = *r.plane
+	}
+	return i
 }
 
 type tree = iradix.Tree[*record]
@@ -101,7 +116,7 @@ func (s *Snapshot) scanFrom(k *kind, start string, f func(string, *record) bool)
 func scanTree(root *iradix.Node[*record], k *kind, prefix string, f func(string, *record) bool) {
 	it := root.Iterator()
 	if k.table != nil || k.emit != nil {
-		prefix += sep
+		prefix = under(prefix)
 		it.SeekPrefix([]byte(prefix))
 	}
 	for key, rec, ok := it.Next(); ok; key, rec, ok = it.Next() {

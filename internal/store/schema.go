@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"strings"
 )
 
 // Class says who writes a table and whether it outlives the process.
@@ -44,12 +45,20 @@ type kind struct {
 
 	plane  func(any) any // of a table: the part that dependents read; nil = whole value
 	encode func(any) ([]byte, error)
-	decode func([]byte) (any, error)
+	decode func([]byte) (v any, extra string, err error)
 	keys   func(any) []string // of an index
 
 	sources []source // of a derived table
 	emit    func(Reader, string) []Member
 	feeds   []feed // of a table: derived tables to maintain
+}
+
+// keysOf gives the index keys of a record, none for nil.
+func (k *kind) keysOf(rec *record) []string {
+	if rec == nil {
+		return nil
+	}
+	return k.keys(rec.val)
 }
 
 type source struct {
@@ -83,13 +92,7 @@ func Declare[K ~string, T any](s *Schema, name string, class Class) *Table[K, T]
 	k := s.add(&kind{name: name, class: class})
 	s.tables = append(s.tables, k)
 	k.encode = func(v any) ([]byte, error) { return json.Marshal(v) }
-	k.decode = func(b []byte) (any, error) {
-		var v T
-		if err := json.Unmarshal(b, &v); err != nil {
-			return nil, err
-		}
-		return v, nil
-	}
+	k.decode = decodeValue[T]
 	return &Table[K, T]{k}
 }
 
@@ -158,7 +161,7 @@ func (t *Table[K, T]) Info(r Reader, key K) (Info, bool) {
 	if rec == nil {
 		return Info{}, false
 	}
-	return rec.info, true
+	return rec.info(), true
 }
 
 // All iterates over the whole table in key order. A rule that calls it depends on every record: use an Index or a Derived.
@@ -208,12 +211,12 @@ func (d *Derived) Members(r Reader, group string) iter.Seq[string] {
 
 // Has reports whether the group has the member.
 func (d *Derived) Has(r Reader, group, name string) bool {
-	return r.get(d.k, group+sep+name) != nil
+	return r.get(d.k, under(group)+name) != nil
 }
 
 // Count returns how many subjects emit the member.
 func (d *Derived) Count(r Reader, group, name string) int {
-	rec := r.get(d.k, group+sep+name)
+	rec := r.get(d.k, under(group)+name)
 	if rec == nil {
 		return 0
 	}
@@ -226,8 +229,17 @@ func (d *Derived) GroupDep(group string) Dep { return Dep{d.k.id, group} }
 // Name is the derived table's declared name.
 func (d *Derived) Name() string { return d.k.name }
 
-// sep ends an index or group key inside a composed key; it cannot occur in one (keys are ids, names and numbers).
+// sep ends an index or group key inside a composed key.
 const sep = "\x00"
+
+// escaper keeps sep out of index and group keys, which may be names that somebody chose.
+var escaper = strings.NewReplacer("\x00", "\x01\x02", "\x01", "\x01\x01")
+
+// under gives the start of all composed keys with an index or group key.
+func under(group string) string { return escaper.Replace(group) + sep }
+
+// composed gives the tree key of a record under an index key, or of a member in a group.
+func composed(group, name string) []byte { return []byte(under(group) + name) }
 
 func planeEqual(k *kind, a, b any) bool {
 	if k.plane != nil {

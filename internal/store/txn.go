@@ -3,8 +3,8 @@
 package store
 
 import (
+	"reflect"
 	"slices"
-	"strings"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
@@ -84,7 +84,8 @@ func (tx *Txn) put(k *kind, key string, v any) {
 	before := tx.get(k, key)
 	rec := &record{val: v}
 	if before != nil {
-		rec.info, rec.extra = before.info, before.extra
+		*rec = *before
+		rec.val = v
 	}
 	tx.write(k, key, before, rec)
 }
@@ -100,9 +101,6 @@ func (tx *Txn) delete(k *kind, key string) bool {
 
 // write stores rec (nil: delete) and keeps the table's indices true. before is the record as the transaction sees it.
 func (tx *Txn) write(k *kind, key string, before, rec *record) {
-	if strings.Contains(key, sep) {
-		panic("store: key of " + k.name + " contains the separator")
-	}
 	w := write{k, key}
 	if _, seen := tx.writes[w]; !seen {
 		tx.writes[w] = before
@@ -115,31 +113,25 @@ func (tx *Txn) write(k *kind, key string, before, rec *record) {
 		t.Insert([]byte(key), rec)
 	}
 	for _, ix := range k.indices {
-		var old, now []string
-		if before != nil {
-			old = ix.keys(before.val)
-		}
-		if rec != nil {
-			now = ix.keys(rec.val)
-		}
+		old, now := ix.keysOf(before), ix.keysOf(rec)
 		it := tx.tree(ix)
 		for _, o := range old {
 			if !slices.Contains(now, o) {
-				it.Delete([]byte(o + sep + key))
+				it.Delete(composed(o, key))
 			}
 		}
 		for _, n := range now {
-			it.Insert([]byte(n+sep+key), rec)
+			it.Insert(composed(n, key), rec)
 		}
 	}
 }
 
-// restamp puts the final info of a record into its table and indices.
-func (tx *Txn) restamp(w write, rec *record) {
+// restore puts the former record back into its table and indices: what was written in between is equal to it.
+func (tx *Txn) restore(w write, rec *record) {
 	tx.tree(w.k).Insert([]byte(w.key), rec)
 	for _, ix := range w.k.indices {
 		for _, n := range ix.keys(rec.val) {
-			tx.tree(ix).Insert([]byte(n+sep+w.key), rec)
+			tx.tree(ix).Insert(composed(n, w.key), rec)
 		}
 	}
 }
@@ -184,9 +176,16 @@ func (c *Changes) merge(later *Changes) {
 	c.All = c.All || later.All
 }
 
-// finish settles a transaction: drops writes that changed nothing, stamps infos, maintains derived tables and computes what
-// was touched. at gives the commit's identity; persistent is whether a durable record changed.
-func (tx *Txn) finish(at CommitInfo, seq uint64) (snap *Snapshot, ch *Changes, durable []write) {
+// durableWrite is a write to a persistent table.
+type durableWrite struct {
+	write
+	before, after *record // nil: absent
+}
+
+// finish settles a transaction: drops writes that changed nothing, stamps what the store knows about the others, maintains
+// derived tables and computes what was touched. at is the commit's identity; if no persistent record changed, its revision
+// becomes the base's. The transaction's own records are stamped in place: nobody else has seen them.
+func (tx *Txn) finish(at *CommitInfo, seq uint64) (snap *Snapshot, ch *Changes, durable []durableWrite) {
 	ch = &Changes{Deps: map[Dep]struct{}{}}
 	kept := tx.order[:0:0]
 	for _, w := range tx.order {
@@ -194,13 +193,13 @@ func (tx *Txn) finish(at CommitInfo, seq uint64) (snap *Snapshot, ch *Changes, d
 		if before == nil && after == nil {
 			continue
 		}
-		if before != nil && after != nil && equalWhole(before.val, after.val) {
-			tx.restamp(w, before)
+		if before != nil && after != nil && reflect.DeepEqual(before.val, after.val) {
+			tx.restore(w, before)
 			continue
 		}
 		kept = append(kept, w)
 		if w.k.class.Persistent() {
-			durable = append(durable, w)
+			durable = append(durable, durableWrite{w, before, after})
 		}
 	}
 	if len(durable) == 0 {
@@ -219,15 +218,13 @@ func (tx *Txn) finish(at CommitInfo, seq uint64) (snap *Snapshot, ch *Changes, d
 			rc.PlaneChanged = !planeEqual(w.k, before.val, after.val)
 		}
 		if after != nil {
-			rec := &record{val: after.val, extra: after.extra, info: after.info}
 			if before == nil {
-				rec.info = Info{Created: at.Revision}
+				after.created = at.Revision
 			}
-			rec.info.Modified = at.Revision
+			after.modified = at.Revision
 			if rc.PlaneChanged {
-				rec.info.Plane, rec.info.Seq = at, seq
+				after.plane, after.seq = at, seq
 			}
-			tx.restamp(w, rec)
 		}
 		ch.Records = append(ch.Records, rc)
 		if rc.PlaneChanged {
@@ -235,13 +232,7 @@ func (tx *Txn) finish(at CommitInfo, seq uint64) (snap *Snapshot, ch *Changes, d
 			ch.touch(Dep{w.k.id, allKey})
 		}
 		for _, ix := range w.k.indices {
-			var old, now []string
-			if before != nil {
-				old = ix.keys(before.val)
-			}
-			if after != nil {
-				now = ix.keys(after.val)
-			}
+			old, now := ix.keysOf(before), ix.keysOf(after)
 			for _, o := range old {
 				if rc.PlaneChanged || !slices.Contains(now, o) {
 					ch.touch(Dep{ix.id, o})
@@ -301,20 +292,20 @@ func (tx *Txn) derive(kept []write, ch *Changes) {
 
 // adjust moves a derived table from one emission of a subject to another.
 func (tx *Txn) adjust(d *kind, before, after []Member, ch *Changes) {
-	for _, m := range before {
-		if !slices.Contains(after, m) {
+	for i, m := range before {
+		if !slices.Contains(after, m) && !slices.Contains(before[:i], m) {
 			tx.count(d, m, -1, ch)
 		}
 	}
-	for _, m := range after {
-		if !slices.Contains(before, m) {
+	for i, m := range after {
+		if !slices.Contains(before, m) && !slices.Contains(after[:i], m) {
 			tx.count(d, m, +1, ch)
 		}
 	}
 }
 
 func (tx *Txn) count(d *kind, m Member, by int, ch *Changes) {
-	t, key := tx.tree(d), []byte(m.Group+sep+m.Name)
+	t, key := tx.tree(d), composed(m.Group, m.Name)
 	n := 0
 	if rec, ok := t.Get(key); ok {
 		n = rec.val.(int)
@@ -329,7 +320,7 @@ func (tx *Txn) count(d *kind, m Member, by int, ch *Changes) {
 	if was != (n > 0) {
 		g := Dep{d.id, m.Group}
 		ch.touch(g)
-		ch.touch(Dep{d.id, m.Group + sep + m.Name})
+		ch.touch(Dep{d.id, string(key)})
 		ch.Members = append(ch.Members, MemberChange{g, m.Name, n > 0})
 	}
 }

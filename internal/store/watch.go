@@ -63,9 +63,11 @@ func (w *Watch) Take() (snap *Snapshot, ch *Changes, ok bool) {
 	return snap, ch, ch != nil
 }
 
+// publish makes a state the committed head and tells the watches. Its callers come one after another, in order of states.
 func (st *Store) publish(snap *Snapshot, ch *Changes) {
 	st.watch.Lock()
 	defer st.watch.Unlock()
+	st.head.Store(snap)
 	for w := range st.subs {
 		w.snap = snap
 		switch {
