@@ -51,13 +51,14 @@ func TestMain(m *testing.M) {
 // admin is an admin API and an Identity service with one user.
 type admin struct {
 	*httptest.Server
-	mu      sync.Mutex
-	config  dhcpapi.Config
-	changed chan struct{}
-	token   string // the only valid one; empty: no authentication
-	issued  int
-	refused int
-	down    bool
+	mu        sync.Mutex
+	config    dhcpapi.Config
+	changed   chan struct{}
+	token     string // the only valid one; empty: no authentication
+	issued    int
+	refused   int
+	down      bool
+	impatient int // long polls that end at once with 504
 }
 
 func newAdmin(t *testing.T) *admin {
@@ -88,6 +89,10 @@ func (a *admin) serve(w http.ResponseWriter, r *http.Request) {
 	for {
 		a.mu.Lock()
 		down, config, changed := a.down, a.config, a.changed
+		noNews := known && config.Revision <= after && a.impatient > 0
+		if noNews {
+			a.impatient--
+		}
 		refuse := a.token != "" && r.Header.Get("X-Auth-Token") != a.token
 		if refuse {
 			a.refused++
@@ -99,6 +104,9 @@ func (a *admin) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		case refuse:
 			http.Error(w, "unauthorized", http.StatusUnauthorized)
+			return
+		case noNews:
+			http.Error(w, "timeout", http.StatusGatewayTimeout)
 			return
 		case !known || config.Revision > after:
 			json.NewEncoder(w).Encode(config)
@@ -203,6 +211,10 @@ func TestServesTapsThroughEverything(t *testing.T) {
 
 	// The reservation changes.
 	a.set(func() { a.config = dhcpapi.Config{Revision: 2, Ports: []dhcpapi.Port{port("tapA", "10.11.12.4")}} })
+	lease(t, "peerA", "10.11.12.4")
+
+	// Long polls without news change nothing.
+	a.set(func() { a.impatient = 3 })
 	lease(t, "peerA", "10.11.12.4")
 
 	// The server goes away; the tap is made anew, as by a restart of the switch.

@@ -32,6 +32,9 @@ const (
 	maxConfig = 256 << 20
 )
 
+// errNoNews is a long poll that ended without a newer configuration.
+var errNoNews = errors.New("nothing newer")
+
 // Auth is how the admin API is entered. With an empty URL requests carry no token.
 type Auth struct {
 	URL, Username, Password, Project, UserDomain, ProjectDomain string
@@ -81,6 +84,9 @@ func (p *poller) run(ctx context.Context, out chan<- map[string]*responder.Netwo
 	known, pause := false, retryFirst
 	for ctx.Err() == nil {
 		config, err := p.get(ctx, known, revision)
+		if known && errors.Is(err, errNoNews) {
+			continue
+		}
 		if err != nil {
 			if ctx.Err() != nil {
 				return
@@ -145,7 +151,12 @@ func (p *poller) fetch(ctx context.Context, target string) (io.ReadCloser, error
 		if err != nil {
 			return nil, err
 		}
-		if resp.StatusCode != http.StatusOK {
+		switch resp.StatusCode {
+		case http.StatusOK:
+		case http.StatusGatewayTimeout:
+			resp.Body.Close()
+			return nil, errNoNews
+		default:
 			resp.Body.Close()
 			return nil, fmt.Errorf("%s answered %s", target, resp.Status)
 		}
@@ -169,6 +180,9 @@ func (p *poller) fetch(ctx context.Context, target string) (io.ReadCloser, error
 		OkCodes: []int{http.StatusOK}, KeepResponseBody: true,
 	})
 	if err != nil {
+		if gophercloud.ResponseCodeIs(err, http.StatusGatewayTimeout) {
+			return nil, errNoNews
+		}
 		if gophercloud.ResponseCodeIs(err, http.StatusUnauthorized) {
 			p.provider = nil // the renewed token was refused too: start afresh
 		}

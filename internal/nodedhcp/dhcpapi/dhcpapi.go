@@ -12,7 +12,7 @@
 //
 // The answer is the newest Config of the node. When its revision is not above
 // REV the server holds the request until there is a newer one or about 30 s
-// have passed, and then answers with what it has. Without "after" it answers at
+// have passed, and then answers with what it has, or 504. Without "after" it answers at
 // once.
 package dhcpapi
 
