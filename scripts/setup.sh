@@ -29,7 +29,7 @@ need() {
 have() { command -v "$1"; }
 busybox_has() { busybox --list | grep -qx "$1"; }
 # A compiler without the C library's headers is no compiler; ask for both.
-compiles_c() { printf '#include <stdlib.h>\nint main(void){return 0;}\n' | gcc -x c - -o /dev/null; }
+compiles_c() { printf '#include <stdlib.h>\n' | gcc -x c -fsyntax-only -; }
 
 check_go() {
 	local want have major minor

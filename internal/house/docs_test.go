@@ -128,6 +128,28 @@ func TestArchitectureNamesEveryPackage(t *testing.T) {
 	}
 }
 
+// Every module that our code imports, tests included, has its line with a reason.
+func TestDependenciesHaveTheirReason(t *testing.T) {
+	const adr = "docs/adr/0005-dependencies.md"
+	tree := load(t)
+	var named []string
+	for _, m := range regexp.MustCompile("`([a-z0-9.-]+\\.[a-z]+/[^` ]+)`").FindAllStringSubmatch(tree.read(t, adr), -1) {
+		named = append(named, m[1])
+	}
+	for _, dir := range tree.dirs() {
+		for _, imports := range []map[string][]string{tree.pkgs[dir].imports, tree.pkgs[dir].tests} {
+			for _, imported := range sortedKeys(imports) {
+				if first, _, _ := strings.Cut(imported, "/"); !strings.Contains(first, ".") {
+					continue
+				}
+				if !slices.ContainsFunc(named, func(mod string) bool { return within(imported, mod) }) {
+					t.Errorf("%s: imports %s, whose module has no line in %s", strings.Join(imports[imported], ", "), imported, adr)
+				}
+			}
+		}
+	}
+}
+
 var (
 	flagDeclared = regexp.MustCompile(`\b(?:f|flags|fs|Flags\(\))\.(?:String|Bool|Int|Uint|Duration|Float|Text|IP|Var)[A-Za-z0-9]*\((?:&?[\w.]+, )?"([a-z][a-z0-9-]*)"`)
 	flagNamed    = regexp.MustCompile("(?m)^\\| `--([a-z][a-z0-9-]*)")

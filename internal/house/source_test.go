@@ -35,6 +35,7 @@ type pkgSource struct {
 	docs    int                 // files with a package comment
 	program bool                // package main
 	imports map[string][]string // import path -> non-test files that import it
+	tests   map[string][]string // import path -> test files that import it
 }
 
 // source reads the repository once for all tests.
@@ -77,7 +78,7 @@ func (t *tree) addGo(rel string) error {
 	dir := path.Dir(rel)
 	p := t.pkgs[dir]
 	if p == nil {
-		p = &pkgSource{dir: dir, imports: map[string][]string{}}
+		p = &pkgSource{dir: dir, imports: map[string][]string{}, tests: map[string][]string{}}
 		t.pkgs[dir] = p
 	}
 	test := strings.HasSuffix(rel, "_test.go")
@@ -89,15 +90,16 @@ func (t *tree) addGo(rel string) error {
 		p.docs++
 		p.doc = text
 	}
+	into := p.imports
 	if test {
-		return nil
+		into = p.tests
 	}
 	for _, spec := range file.Imports {
 		imported, err := strconv.Unquote(spec.Path.Value)
 		if err != nil {
 			return err
 		}
-		p.imports[imported] = append(p.imports[imported], rel)
+		into[imported] = append(into[imported], rel)
 	}
 	return nil
 }
