@@ -67,7 +67,7 @@ func Do(acts ...Act) Actions {
 			}
 		}
 		switch {
-		case n == 0:
+		case n == 0, s == stageWrite && len(b) == start+8:
 			b = b[:start]
 		case s == stageApply || s == stageWrite:
 			if len(b)-start > 0xffff {

@@ -165,10 +165,13 @@ func appendSetField(b []byte, f *openflow.Field, v, mask []byte) []byte {
 		} else if isMAC(f) || isIPv4(f) || isIPv6(f) {
 			b = appendValue(b, f, mask)
 		} else {
-			b = appendWideHex0x(b, mask)
+			b = appendWideHex(b, mask)
 		}
 	}
 	b = append(b, "->"...)
+	if f == openflow.FieldInPort16 {
+		return append(b, "in_port"...)
+	}
 	return append(b, f.Name...)
 }
 
@@ -186,24 +189,16 @@ func appendValue(b []byte, f *openflow.Field, v []byte) []byte {
 	switch {
 	case f == openflow.FieldInPort || f == openflow.FieldActsetOutput:
 		return appendPort(b, uint32(openflow.TLV{Value: v}.Uint()))
+	case f == openflow.FieldInPort16:
+		return appendPort(b, port32(uint16(openflow.TLV{Value: v}.Uint())))
 	case isMAC(f):
 		return appendMAC(b, v)
 	case isIPv4(f), isIPv6(f):
 		return appendIP(b, v)
 	case isHex(f) || len(v) > 8:
-		return appendWideHex0x(b, v)
+		return appendWideHex(b, v)
 	}
 	return strconv.AppendUint(b, openflow.TLV{Value: v}.Uint(), 10)
-}
-
-// appendWideHex0x prints a number with its prefix even if it is zero.
-func appendWideHex0x(b, v []byte) []byte {
-	for _, c := range v {
-		if c != 0 {
-			return appendWideHex(b, v)
-		}
-	}
-	return append(b, "0x0"...)
 }
 
 // appendSub prints a subfield by its Nicira or OXM symbol: NXM_NX_REG0[0..15].

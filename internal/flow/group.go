@@ -5,7 +5,8 @@ package flow
 import (
 	"encoding/binary"
 	"fmt"
-	"iter"
+
+	"nagare/openflow"
 )
 
 // GroupType is the type of a group as on the wire (OpenFlow 1.3.5 section 7.3.4.2).
@@ -27,7 +28,7 @@ func (t GroupType) String() string {
 	case GroupIndirect:
 		return "indirect"
 	case GroupFastFailover:
-		return "fast_failover"
+		return "ff"
 	}
 	return fmt.Sprintf("type%d", uint8(t))
 }
@@ -82,29 +83,63 @@ func appendBucket(b []byte, t GroupType, k Bucket) []byte {
 
 const groupAny = 0xffffffff
 
-// RawBucket is a bucket with its actions as wire bytes.
-type RawBucket struct {
-	Weight                uint16
-	WatchPort, WatchGroup uint32 // PortAny, 0xffffffff for none
-	Actions               []byte
+// WireGroup is the group that a switch dumps, in canonical form.
+func WireGroup(d openflow.GroupDesc) (Group, error) {
+	var b []byte
+	for _, k := range d.Buckets {
+		acts, err := openflow.AppendCanonicalActions(nil, k.Actions)
+		if err != nil {
+			return Group{}, fmt.Errorf("group %d: %w", d.ID, err)
+		}
+		b = appendBucket(b, GroupType(d.Type), Bucket{k.Weight, k.WatchPort, k.WatchGroup, []Act{wire(stageApply, acts)}})
+	}
+	return Group{ID: d.ID, Type: GroupType(d.Type), Buckets: string(b)}, nil
 }
 
-// Each iterates over the buckets of g; bytes that are no bucket end it.
-func (g Group) Each() iter.Seq[RawBucket] {
-	return func(yield func(RawBucket) bool) {
-		b := []byte(g.Buckets)
-		for len(b) >= 16 {
-			n := int(binary.BigEndian.Uint16(b))
-			if n < 16 || n > len(b) {
-				return
-			}
-			k := RawBucket{binary.BigEndian.Uint16(b[2:]), binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:]), b[16:n:n]}
-			if !yield(k) {
-				return
-			}
-			b = b[n:]
+// Decoded is the buckets of g, with their actions as wire bytes; a bucket cut
+// short ends the list.
+func (g Group) Decoded() []openflow.Bucket {
+	var out []openflow.Bucket
+	for b := []byte(g.Buckets); len(b) >= 16; {
+		n := int(binary.BigEndian.Uint16(b))
+		if n < 16 || n > len(b) {
+			break
 		}
+		k := openflow.Bucket{Weight: binary.BigEndian.Uint16(b[2:]), Actions: b[16:n:n]}
+		if p := binary.BigEndian.Uint32(b[4:]); p != PortAny {
+			k.WatchPort = p
+		}
+		if p := binary.BigEndian.Uint32(b[8:]); p != groupAny {
+			k.WatchGroup = p
+		}
+		out = append(out, k)
+		b = b[n:]
 	}
+	return out
+}
+
+// String is the group as ovs-ofctl dump-groups prints it.
+func (g Group) String() string {
+	b := fmt.Appendf(nil, "group_id=%d,type=%s", g.ID, g.Type)
+	for _, k := range g.Decoded() {
+		b = append(b, ",bucket="...)
+		if g.Type == GroupSelect && k.Weight != 1 {
+			b = fmt.Appendf(b, "weight:%d,", k.Weight)
+		}
+		if k.WatchPort != 0 {
+			b = append(appendPort(append(b, "watch_port:"...), k.WatchPort), ',')
+		}
+		if k.WatchGroup != 0 {
+			b = fmt.Appendf(b, "watch_group:%d,", k.WatchGroup)
+		}
+		b = append(b, "actions="...)
+		if len(k.Actions) == 0 {
+			b = append(b, "drop"...)
+		}
+		as, _ := openflow.DecodeActions(k.Actions)
+		b = appendActs(b, as)
+	}
+	return string(b)
 }
 
 // GroupID is the number of a group: what it is for (8 bit) and the key of the

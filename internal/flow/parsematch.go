@@ -31,10 +31,12 @@ func ParseMatch(s string) (Match, error) {
 type matchParser struct {
 	terms []Term
 	eth   uint16
-	proto int // -1 unknown
-	has   bool
+	proto int
+	has   bool // proto is known
 	late  []item
 	raw   []byte
+
+	protos []item // nw_proto, which is the operation if the match is of ARP
 }
 
 type item struct{ name, value string }
@@ -72,16 +74,9 @@ func (p *matchParser) add(text string) error {
 			return fmt.Errorf("match %s: %w", name, err)
 		}
 		return p.setEth(uint16(v))
-	case "nw_proto", "ip_proto", "arp_op":
-		if name == "arp_op" || p.eth == EthARP {
-			p.late = append(p.late, item{"arp_op", value})
-			return nil
-		}
-		v, err := parseUint(value, 8)
-		if err != nil {
-			return fmt.Errorf("match %s: %w", name, err)
-		}
-		return p.setProto(uint8(v))
+	case "nw_proto", "ip_proto":
+		p.protos = append(p.protos, item{name, value})
+		return nil
 	}
 	p.late = append(p.late, item{name, value})
 	return nil
@@ -104,6 +99,19 @@ func (p *matchParser) setProto(v uint8) error {
 }
 
 func (p *matchParser) match() (Match, error) {
+	for _, it := range p.protos {
+		if p.eth == EthARP || p.eth == 0x8035 {
+			p.late = append(p.late, item{"arp_op", it.value})
+			continue
+		}
+		v, err := parseUint(it.value, 8)
+		if err == nil {
+			err = p.setProto(uint8(v))
+		}
+		if err != nil {
+			return "", fmt.Errorf("match %s: %w", it.name, err)
+		}
+	}
 	if p.eth != 0 {
 		p.terms = append(p.terms, EthType(p.eth))
 	}
@@ -324,6 +332,12 @@ func parseField(f *openflow.Field, s string) ([]byte, error) {
 	case f == openflow.FieldInPort || f == openflow.FieldActsetOutput:
 		p, err := parsePort(s)
 		return fixed(f, uint64(p)), err
+	case f == openflow.FieldInPort16:
+		p, err := parsePort(s)
+		if err == nil && port32(uint16(p)) != p {
+			err = fmt.Errorf("port %d does not fit in 16 bits", p)
+		}
+		return fixed(f, uint64(uint16(p))), err
 	case isMAC(f):
 		if strings.Contains(s, ":") {
 			m, err := parseMAC(s)
