@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package openflow
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Reasons for which a Conn ends, besides those of the network.
+var (
+	ErrClosed   = errors.New("openflow: connection closed")
+	ErrProbe    = errors.New("openflow: switch does not answer, echo request timed out")
+	ErrOverrun  = errors.New("openflow: handlers too slow, event queue full")
+	ErrProtocol = errors.New("openflow: protocol violation")
+)
+
+// Defaults of Config.
+const (
+	DefaultProbeInterval = 10 * time.Second
+	DefaultWriteTimeout  = 30 * time.Second
+	DefaultMaxReply      = 16 << 20
+	DefaultEventBytes    = 256 << 10
+)
+
+// Config adjusts a Conn; the zero value is usable.
+type Config struct {
+	// ProbeInterval is the silence after which an echo request is sent; after
+	// as much silence again the connection ends with ErrProbe. Below 0: never.
+	ProbeInterval time.Duration
+	// WriteTimeout bounds one write of at most some 128 KiB.
+	WriteTimeout time.Duration
+	// MaxReply bounds the bytes of an answer that is collected in memory.
+	MaxReply int
+	// EventBytes bounds the queue in front of the handlers.
+	EventBytes int
+	// Handler gets what the switch sends unasked.
+	Handler Handler
+}
+
+// Handler has the callbacks for what the switch sends unasked; nil ones drop
+// it. They run one after the other, in the order of arrival, on a goroutine of
+// the Conn. They may send and request on the Conn, but must not close it.
+// When they are too slow, packet-ins and stray errors are dropped and counted;
+// anything else that finds no room ends the connection with ErrOverrun, since
+// the caller's picture of the switch would be wrong.
+type Handler struct {
+	PacketIn    func(*PacketIn)
+	PortStatus  func(*PortStatus)
+	FlowRemoved func(*FlowRemoved)
+	FlowUpdate  func([]FlowUpdate)
+	MonitorHeld func(*FlowMonitorState)
+	// Error is called for errors that answer no request in progress: those of
+	// messages given to Send, by xid.
+	Error func(xid uint32, err *Error)
+	// Other is called for messages of unknown kind.
+	Other func(Header, Message)
+}
+
+// Stats counts what a Conn did.
+type Stats struct {
+	MessagesIn, BytesIn, BytesOut uint64
+	PacketInsDropped              uint64
+	ErrorsDropped                 uint64
+}
+
+// Conn is one OpenFlow session with a switch. One goroutine reads, so messages
+// are seen in the order in which the switch sent them; one writes what senders
+// have gathered. All methods may be called from several goroutines. What a bad
+// peer can make it hold is below 1 MiB, plus MaxReply for answers asked for.
+type Conn struct {
+	nc   net.Conn
+	cfg  Config
+	out  *outbox
+	ev   *events
+	wg   sync.WaitGroup
+	stop chan struct{} // closed at the end
+
+	mu     sync.Mutex
+	err    error
+	calls  []*call
+	xid    uint32
+	bundle uint32
+
+	hello   chan *Hello
+	greeted bool // reader only
+
+	msgsIn, bytesIn, bytesOut, lostPackets, lostErrors atomic.Uint64
+}
+
+// call is a request in progress: the xids from first on, n of them. got runs
+// on the reader and owns the message.
+type call struct {
+	first, n uint32
+	got      func(Header, Message)
+}
+
+// NewConn starts to drive nc and owns it from now on. Handshake comes next.
+func NewConn(nc net.Conn, cfg Config) *Conn {
+	if cfg.ProbeInterval == 0 {
+		cfg.ProbeInterval = DefaultProbeInterval
+	}
+	if cfg.WriteTimeout <= 0 {
+		cfg.WriteTimeout = DefaultWriteTimeout
+	}
+	if cfg.MaxReply <= 0 {
+		cfg.MaxReply = DefaultMaxReply
+	}
+	if cfg.EventBytes <= 0 {
+		cfg.EventBytes = DefaultEventBytes
+	}
+	c := &Conn{nc: nc, cfg: cfg, out: newOutbox(), stop: make(chan struct{}), hello: make(chan *Hello, 1),
+		ev: &events{limit: cfg.EventBytes, kick: make(chan struct{}, 1)}}
+	c.wg.Go(c.read)
+	c.wg.Go(func() {
+		if err := c.out.run(c.stop, c.write); err != nil {
+			c.fail(err)
+		}
+	})
+	c.wg.Go(func() { c.ev.run(c.stop, c.dispatch) })
+	return c
+}
+
+// Close ends the session and waits for the goroutines. Requests in progress
+// return ErrClosed.
+func (c *Conn) Close() error {
+	c.fail(ErrClosed)
+	c.wg.Wait()
+	return nil
+}
+
+// Done is closed when the session has ended; Err then tells why.
+func (c *Conn) Done() <-chan struct{} { return c.stop }
+
+// Err is why the session ended, nil while it runs.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// RemoteAddr is the address of the switch.
+func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
+// Stats returns the counters.
+func (c *Conn) Stats() Stats {
+	return Stats{c.msgsIn.Load(), c.bytesIn.Load(), c.bytesOut.Load(), c.lostPackets.Load(), c.lostErrors.Load()}
+}
+
+func (c *Conn) fail(err error) {
+	c.mu.Lock()
+	first := c.err == nil
+	if first {
+		c.err = err
+	}
+	c.mu.Unlock()
+	if first {
+		close(c.stop)
+		c.nc.Close()
+	}
+}
+
+func (c *Conn) write(b []byte) error {
+	c.nc.SetWriteDeadline(time.Now().Add(c.cfg.WriteTimeout))
+	n, err := c.nc.Write(b)
+	c.bytesOut.Add(uint64(n))
+	return err
+}
+
+// read is the reader goroutine.
+func (c *Conn) read() {
+	var f Framer
+	probing := false
+	for {
+		if c.cfg.ProbeInterval > 0 {
+			c.nc.SetReadDeadline(time.Now().Add(c.cfg.ProbeInterval))
+		}
+		n, err := c.nc.Read(f.Space())
+		if n > 0 {
+			probing = false
+			c.bytesIn.Add(uint64(n))
+			f.Wrote(n)
+			if e := c.consume(&f); e != nil {
+				c.fail(e)
+				return
+			}
+		}
+		switch {
+		case err == nil:
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			c.fail(err)
+			return
+		case probing:
+			c.fail(ErrProbe)
+			return
+		default:
+			probing = true
+			if c.put(context.Background(), true, 0, &EchoRequest{}) != nil {
+				return // the session has ended
+			}
+		}
+	}
+}
+
+// consume handles every whole message that has arrived.
+func (c *Conn) consume(f *Framer) error {
+	for {
+		b, err := f.Next()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrProtocol, err)
+		}
+		if b == nil {
+			return nil
+		}
+		c.msgsIn.Add(1)
+		if err := c.message(b); err != nil {
+			return err
+		}
+	}
+}
+
+// message handles one message; b is overwritten after it returns.
+func (c *Conn) message(b []byte) error {
+	if b[1] == TypeEchoRequest && b[0] == Version { // answered at once, before any decoding
+		return c.put(context.Background(), true, be.Uint32(b[4:]), &EchoReply{b[headerLen:]})
+	}
+	h, m, err := Decode(bytes.Clone(b))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	if !c.greeted {
+		switch m := m.(type) {
+		case *Hello:
+			c.greeted = true
+			c.hello <- m
+			return nil
+		case *Error: // the switch refuses our hello
+			return m
+		}
+		return fmt.Errorf("%w: message type %d before hello", ErrProtocol, h.Type)
+	}
+	switch m := m.(type) {
+	case *Hello, *EchoReply:
+		return nil
+	case *PacketIn, *PortStatus, *FlowRemoved, *FlowMonitorState:
+		return c.event(h, m, len(b))
+	case *Error:
+		if cl := c.lookup(h.XID); cl != nil {
+			cl.got(h, m)
+			return nil
+		}
+		if m.Type == ErrTypeHelloFailed {
+			return m
+		}
+		return c.event(h, m, len(b))
+	default:
+		if cl := c.lookup(h.XID); cl != nil {
+			cl.got(h, m)
+			return nil
+		}
+		return c.event(h, m, len(b))
+	}
+}
+
+// event queues a message for the handlers, if there is one for it.
+func (c *Conn) event(h Header, m Message, size int) error {
+	hd := &c.cfg.Handler
+	var lost *atomic.Uint64
+	wanted := false
+	switch m := m.(type) {
+	case *PacketIn:
+		wanted, lost = hd.PacketIn != nil, &c.lostPackets
+	case *Error:
+		wanted, lost = hd.Error != nil, &c.lostErrors
+	case *PortStatus:
+		wanted = hd.PortStatus != nil
+	case *FlowRemoved:
+		wanted = hd.FlowRemoved != nil
+	case *FlowMonitorState:
+		wanted = hd.MonitorHeld != nil
+	case *MultipartReply:
+		wanted = IsFlowUpdate(m) && hd.FlowUpdate != nil
+	case *RawMessage, *Experimenter:
+		wanted, lost = hd.Other != nil, &c.lostErrors
+	default: // late answers to requests that were given up
+	}
+	if !wanted || c.ev.push(event{h, m, size}) {
+		return nil
+	}
+	if lost == nil {
+		return ErrOverrun
+	}
+	lost.Add(1)
+	return nil
+}
+
+// dispatch runs on the handler goroutine.
+func (c *Conn) dispatch(ev event) {
+	hd := &c.cfg.Handler
+	switch m := ev.msg.(type) {
+	case *PacketIn:
+		hd.PacketIn(m)
+	case *PortStatus:
+		hd.PortStatus(m)
+	case *FlowRemoved:
+		hd.FlowRemoved(m)
+	case *FlowMonitorState:
+		hd.MonitorHeld(m)
+	case *Error:
+		hd.Error(ev.head.XID, m)
+	case *MultipartReply:
+		us, err := DecodeFlowUpdates(m.Body)
+		if err != nil {
+			c.fail(fmt.Errorf("%w: %w", ErrProtocol, err))
+			return
+		}
+		hd.FlowUpdate(us)
+	default:
+		hd.Other(ev.head, m)
+	}
+}
+
+// lookup finds the call an xid belongs to.
+func (c *Conn) lookup(xid uint32) *call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, cl := range c.calls {
+		if xid-cl.first < cl.n {
+			return cl
+		}
+	}
+	return nil
+}
+
+// begin reserves n xids and registers got for what comes back on them.
+func (c *Conn) begin(n int, got func(Header, Message)) (*call, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return nil, c.err
+	}
+	cl := &call{first: c.reserve(n), n: uint32(n), got: got}
+	c.calls = append(c.calls, cl)
+	return cl, nil
+}
+
+// reserve hands out n consecutive xids; 0 is for the switch and for probes.
+func (c *Conn) reserve(n int) uint32 {
+	if c.xid+uint32(n) < c.xid {
+		c.xid = 0
+	}
+	first := c.xid + 1
+	c.xid += uint32(n)
+	return first
+}
+
+func (c *Conn) end(cl *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, x := range c.calls {
+		if x == cl {
+			c.calls = append(c.calls[:i], c.calls[i+1:]...)
+			return
+		}
+	}
+}
+
+// put queues one message.
+func (c *Conn) put(ctx context.Context, flush bool, xid uint32, m Message) error {
+	return c.out.put(ctx, c.stop, flush, func(dst []byte) ([]byte, error) {
+		return appendChecked(dst, xid, m)
+	})
+}
+
+// appendChecked appends a message and refuses one that is too long for its
+// length field.
+func appendChecked(dst []byte, xid uint32, m Message) ([]byte, error) {
+	start := len(dst)
+	dst = m.AppendMessage(dst, xid)
+	if n := len(dst) - start; n > MaxMessage {
+		return dst, fmt.Errorf("openflow: message of %d bytes: %w, limit %d", n, ErrTooLarge, MaxMessage)
+	}
+	return dst, nil
+}
+
+// wait blocks until done, the end of ctx or of the session.
+func (c *Conn) wait(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	default:
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-c.stop:
+		select {
+		case <-done: // the answer came with the last bytes
+			return nil
+		default:
+			return c.Err()
+		}
+	}
+}
