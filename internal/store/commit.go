@@ -98,7 +98,7 @@ func (st *Store) transact(o Origin, f func(*Txn) error) (res Result, on *batch, 
 		if err := it.encode(at, durable); err != nil {
 			return resultOf(base), nil, false, err
 		}
-		if l := st.log.Limits(); !it.fits(l) {
+		if l := st.limits; !it.fits(l) {
 			st.stats.refused()
 			return resultOf(base), nil, false, &TooLargeError{Ops: it.ops(), MaxOps: l.Ops, Bytes: it.bytes, MaxBytes: l.Bytes}
 		}
@@ -125,7 +125,7 @@ func (st *Store) settled(drops uint64) (*batch, error) {
 // enqueue puts an item behind all others, waiting for room. A volatile item with nobody before it is published at once.
 func (st *Store) enqueue(it *item, drops uint64) (on *batch, flush bool, err error) {
 	st.mu.Lock()
-	for st.drops == drops && st.next != nil && !st.next.takes(it, st.log.Limits()) {
+	for st.drops == drops && st.next != nil && !st.next.takes(it, st.limits) {
 		st.moved.Wait()
 	}
 	if st.drops != drops {

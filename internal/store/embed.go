@@ -131,10 +131,7 @@ func openExternal(ctx context.Context, o *Options) (*etcdLog, error) {
 		return nil, fmt.Errorf("etcd at %s: %w", strings.Join(o.Endpoints, ","), err)
 	}
 	l := newEtcdLog(c, o.Prefix)
-	l.limits = Limits{o.MaxOps, o.MaxBytes}
-	if l.limits.Bytes == 0 {
-		l.limits.Bytes = externalBytes - txnOverhead
-	}
+	l.limits = Limits{o.MaxOps, max(o.MaxBytes, externalBytes-txnOverhead)}
 	if l.limits.Ops == 0 {
 		pctx, cancel := context.WithTimeout(ctx, o.Timeout)
 		defer cancel()
@@ -158,7 +155,8 @@ func (c *slogCore) With(fs []zapcore.Field) zapcore.Core {
 	return &slogCore{c.to.With(attrs(fs)...), c.serving}
 }
 func (c *slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) {
+	// The server tries to write its version into a store that has no entries yet, and tries again later.
+	if c.Enabled(e.Level) && e.Message != "failed to update storage version" {
 		return ce.AddCore(e, c)
 	}
 	return ce

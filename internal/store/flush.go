@@ -48,6 +48,7 @@ func (st *Store) flush(until *batch) {
 			st.mu.Unlock()
 			close(b.done)
 		}
+		st.maintain()
 		if b == until {
 			st.mu.Lock()
 			more := st.next != nil
@@ -61,7 +62,6 @@ func (st *Store) flush(until *batch) {
 			}
 			return
 		}
-		st.maintain()
 	}
 }
 

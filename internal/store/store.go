@@ -20,6 +20,7 @@ type Store struct {
 	schema *Schema
 	o      Options
 	log    Log
+	limits Limits
 	inline bool // the log answers at once: who commits also flushes, and no goroutine is needed
 
 	head atomic.Pointer[Snapshot] // what readers see
@@ -60,7 +61,7 @@ type Options struct {
 	TLS                *tls.Config // towards Endpoints
 	Username, Password string      // towards Endpoints
 	Prefix             string      // of all keys in etcd; default "/nagare/"
-	MaxOps, MaxBytes   int         // of one transaction of Endpoints; 0: operations are probed, bytes are etcd's default
+	MaxOps, MaxBytes   int         // of one transaction; 0: what the log takes (of Endpoints: probed, and etcd's default of bytes)
 
 	Timeout  time.Duration // of one request to the log; default 5 s
 	MaxQueue int           // callers of Commit that may wait; more get ErrUnavailable at once; default 8192
@@ -140,6 +141,13 @@ func Open(ctx context.Context, s *Schema, o Options) (*Store, error) {
 	}
 	st := &Store{schema: s, o: o, log: log, writer: make(chan struct{}, 1), stop: make(chan struct{}), subs: map[*Watch]struct{}{}}
 	_, st.inline = log.(*memoryLog)
+	st.limits = log.Limits()
+	if o.MaxOps > 0 {
+		st.limits.Ops = min(st.limits.Ops, o.MaxOps)
+	}
+	if o.MaxBytes > 0 {
+		st.limits.Bytes = min(st.limits.Bytes, o.MaxBytes)
+	}
 	st.moved = sync.NewCond(&st.mu)
 	st.recent.init()
 	st.stats.init()
@@ -154,6 +162,7 @@ func (st *Store) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("take over the log: %w", err)
 	}
+	st.o.point(pointAfterFence)
 	snap, err := st.load(ctx, h, nil)
 	if err != nil {
 		return err
