@@ -80,12 +80,13 @@ func (p *probe) fire() {
 			return
 		}
 		p.sent, p.before = now, read
-		p.arm(p.patience())
+		p.arm(min(p.patience(), p.s.opts.ProbeInterval))
 		go p.echo(now)
 		return
 	}
-	if wait := p.patience() - now.Sub(p.sent); wait > 0 { // it became busy meanwhile
-		p.arm(wait)
+	// Look again every ProbeInterval, so that silence after an answer counts at once.
+	if wait := p.patience() - now.Sub(p.sent); wait > 0 {
+		p.arm(min(wait, p.s.opts.ProbeInterval))
 		return
 	}
 	p.stopped = true
