@@ -233,7 +233,9 @@ func (e *Engine) applyMembers(ms []store.MemberChange) {
 }
 
 // eachDep is the key under which subscriptions to a group are kept: a kind that no read uses.
-func eachDep(group store.Dep) store.Dep { return store.Dep{Kind: eachKind | group.Kind, Key: group.Key} }
+func eachDep(group store.Dep) store.Dep {
+	return store.Dep{Kind: eachKind | group.Kind, Key: group.Key}
+}
 
 const eachKind = 0x4000
 
@@ -264,7 +266,9 @@ func (e *Engine) touch(deps map[store.Dep]struct{}) {
 	}
 }
 
-func queryDep(id Unit) store.Dep { return store.Dep{Kind: queryKind + uint16(id.Rule), Key: id.Subject} }
+func queryDep(id Unit) store.Dep {
+	return store.Dep{Kind: queryKind + uint16(id.Rule), Key: id.Subject}
+}
 
 func (e *Engine) evaluate(u *unit) {
 	u.dirty = false

@@ -99,3 +99,50 @@ func (e *Engine) Faults(name string) []Fault {
 	})
 	return out
 }
+
+// Owner names the unit that won a flow.
+type Owner struct{ Rule, Kind, Object string }
+
+// Owners returns the owner of each desired flow of a node.
+func (e *Engine) Owners(name string) map[flow.Key]Owner {
+	n := e.nodes[name]
+	if n == nil {
+		return nil
+	}
+	out := make(map[flow.Key]Owner, len(n.flows.one))
+	for k, c := range n.flows.one {
+		r := e.book.rules[c.owner.id.Rule]
+		out[k] = Owner{r.Name, r.Kind, c.owner.object()}
+	}
+	return out
+}
+
+// Owner returns the owner of one desired flow.
+func (e *Engine) Owner(name string, k flow.Key) (Owner, bool) {
+	n := e.nodes[name]
+	if n == nil {
+		return Owner{}, false
+	}
+	c, ok := n.flows.one[k]
+	if !ok {
+		return Owner{}, false
+	}
+	r := e.book.rules[c.owner.id.Rule]
+	return Owner{r.Name, r.Kind, c.owner.object()}, true
+}
+
+// OwnedBy returns the desired flows of a node that units of the object own.
+func (e *Engine) OwnedBy(name, object string) []flow.Flow {
+	n := e.nodes[name]
+	if n == nil {
+		return nil
+	}
+	var out []flow.Flow
+	for id := range e.book.rules {
+		if u := n.units[Unit{RuleID(id), object}]; u != nil {
+			out = append(out, u.flows...)
+		}
+	}
+	slices.SortFunc(out, flow.Compare)
+	return out
+}

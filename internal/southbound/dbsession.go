@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package southbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"time"
+
+	"nagare/internal/alloc"
+	"nagare/internal/compile"
+	"nagare/internal/model"
+	"nagare/internal/netvirt"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+	"nagare/ovsdb"
+)
+
+// dbSession is a node's OVSDB session.
+type dbSession struct {
+	hub    *Hub
+	s      *ovsdb.Session
+	m      *ovsdb.Mirror
+	log    *slog.Logger
+	local  string // our address as the node reached it
+	source string // the node's address
+	node   model.NodeID
+	since  time.Time
+}
+
+func (d *dbSession) close(why error) {
+	d.log.Debug("ovsdb session closed by us", "why", why)
+	d.s.Close()
+}
+
+// ServeOVSDB serves one accepted (or dialled) OVSDB connection until it ends or ctx does. It returns why.
+func (h *Hub) ServeOVSDB(ctx context.Context, nc net.Conn) error {
+	d := &dbSession{hub: h, local: host(nc.LocalAddr()), source: host(nc.RemoteAddr()), since: time.Now(),
+		log: h.log.With("peer", nc.RemoteAddr().String())}
+	d.s = ovsdb.NewSession(nc, ovsdb.Options{ProbeInterval: h.cfg.Timings.Probe})
+	defer d.s.Close()
+	d.m = ovsdb.NewMirror(database, mirrored)
+	ask, cancel := context.WithTimeout(ctx, h.cfg.Timings.Request)
+	err := d.s.Monitor(ask, d.m)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("ovsdb peer %s: monitor: %w", d.source, err)
+	}
+	c, err := readClaim(d.m)
+	if err != nil {
+		return fmt.Errorf("ovsdb peer %s: %w", d.source, err)
+	}
+	d.node = c.ID
+	d.log = d.log.With("node", string(c.ID))
+	t, err := h.admit(ctx, d, c)
+	if err != nil {
+		return err
+	}
+	defer h.detachDB(t, d)
+	d.log.Info("node connected", "ovs", c.Version, "local_ip", c.LocalIP, "session", "ovsdb")
+	err = d.follow(ctx, t)
+	if ctx.Err() == nil {
+		d.log.Warn("node disconnected", "session", "ovsdb", "error", err)
+	}
+	return err
+}
+
+// admit pins the node at first contact, refuses a second claimant, and makes d the node's session.
+func (h *Hub) admit(ctx context.Context, d *dbSession, c claim) (*target, error) {
+	if err := h.record(ctx, d, c); err != nil {
+		return nil, err
+	}
+	t, err := h.awaitNode(ctx, c.ID)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		h.mu.Lock()
+		old := t.db
+		if old == nil {
+			t.db, t.since, t.complete, t.resync, t.inSync = d, time.Now(), progress{}, "ovsdb session began", false
+			h.announce()
+			h.mu.Unlock()
+			return t, nil
+		}
+		h.mu.Unlock()
+		// The old session may be half-open. It stays if it can prove that it lives.
+		probe, cancel := context.WithTimeout(ctx, h.cfg.Timings.Takeover)
+		err := old.s.Echo(probe)
+		cancel()
+		if err == nil {
+			return nil, fmt.Errorf("node %s: refused a second ovsdb session from %s: one from %s is alive", c.ID, d.source, old.source)
+		}
+		old.close(errors.New("silent while another session claims the node"))
+		h.mu.Lock()
+		if t.db == old {
+			t.db = nil
+		}
+		h.mu.Unlock()
+	}
+}
+
+// record writes what the node says of itself, unless somebody else is pinned under its name.
+func (h *Hub) record(ctx context.Context, d *dbSession, c claim) error {
+	_, err := h.cfg.Store.Commit(ctx, origin(c.ID, "report"), func(tx *store.Txn) error {
+		n, known := tables.Nodes.Get(tx, c.ID)
+		if known && n.OVSUUID != "" && (n.OVSUUID != c.OVSUUID || n.Source != d.source) {
+			return fmt.Errorf("node %s: refused a claim by switch %s from %s: the name is pinned to switch %s from %s; "+
+				"if the node was reinstalled or moved, run `nagare node forget %s`", c.ID, c.OVSUUID, d.source, n.OVSUUID, n.Source, c.ID)
+		}
+		if !known {
+			key, err := alloc.NextKey(tx, "node")
+			if err != nil {
+				return err
+			}
+			n = model.Node{ID: c.ID, NodePlane: model.NodePlane{Key: key}, Approved: h.cfg.Enrol == EnrolAuto, FirstSeen: time.Now().UTC()}
+		}
+		n.OVSUUID, n.Source = c.OVSUUID, d.source
+		n.Hostname, n.SystemID, n.OVSVersion = c.Hostname, c.SystemID, c.Version
+		n.LocalIP, n.DatapathType = c.LocalIP, c.DatapathType
+		if !maps.Equal(n.Mappings, c.Mappings) {
+			n.Mappings = c.Mappings
+		}
+		if !n.Approved {
+			tables.Nodes.Put(tx, c.ID, n)
+			return nil
+		}
+		tables.Nodes.Put(tx, c.ID, n)
+		return nil
+	})
+	if err == nil && h.cfg.OnNode != nil {
+		h.cfg.OnNode()
+	}
+	return err
+}
+
+func origin(node model.NodeID, action string) store.Origin {
+	return store.Origin{User: "node " + string(node), Action: action}
+}
+
+// awaitNode waits until the node's loop runs, which follows its record.
+func (h *Hub) awaitNode(ctx context.Context, id model.NodeID) (*target, error) {
+	for {
+		h.mu.Lock()
+		t, moved := h.nodes[id], h.moved
+		h.mu.Unlock()
+		if t != nil {
+			return t, nil
+		}
+		select {
+		case <-moved:
+		case <-h.stopped:
+			return nil, errStopping
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (h *Hub) detachDB(t *target, d *dbSession) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t.db == d {
+		t.db, t.inSync, t.since = nil, false, time.Now()
+		h.announce()
+	}
+}
+
+// follow reports what the node has until the session ends.
+func (d *dbSession) follow(ctx context.Context, t *target) error {
+	o := newObserver(d.m, d.node)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-d.s.Done():
+			return d.s.Err()
+		case <-d.m.Ready():
+		}
+		b, ok := d.m.Take()
+		if !ok {
+			continue
+		}
+		seen := o.read(b)
+		if seen.Claim {
+			c, err := readClaim(d.m)
+			if err == nil && c.ID != d.node {
+				err = fmt.Errorf("node %s now calls itself %s; it must reconnect under one name", d.node, c.ID)
+			}
+			if err == nil {
+				err = d.hub.record(ctx, d, c)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		at, err := d.report(ctx, seen, b.Initial)
+		if err != nil {
+			return err
+		}
+		if b.Initial {
+			if err := d.hub.awaitProcessed(ctx, at.Seq); err != nil {
+				return err
+			}
+			d.hub.mu.Lock()
+			if t.db == d {
+				t.complete = progress{at.Seq, at.Revision}
+			}
+			d.hub.mu.Unlock()
+		}
+		// Also after changes that we did not record: the bridge may have gone, or lost its controller.
+		t.poke()
+	}
+}
+
+// report commits an observation. With initial, it is everything: what the store knows besides is gone.
+func (d *dbSession) report(ctx context.Context, seen observation, initial bool) (store.Result, error) {
+	if len(seen.Put) == 0 && len(seen.Gone) == 0 && !initial {
+		s := d.hub.cfg.Store.Snapshot()
+		return store.Result{Revision: s.Revision(), Seq: s.Seq()}, nil
+	}
+	return d.hub.cfg.Store.Commit(ctx, origin(d.node, "interfaces"), func(tx *store.Txn) error {
+		ports := map[model.PortID]bool{}
+		drop := func(i model.Interface) {
+			tables.Interfaces.Delete(tx, model.InterfaceKey(d.node, i.Name))
+			ports[i.IfaceID] = true
+		}
+		for _, name := range seen.Gone {
+			if i, ok := tables.Interfaces.Get(tx, model.InterfaceKey(d.node, name)); ok {
+				drop(i)
+			}
+		}
+		if initial {
+			there := map[string]bool{}
+			for _, i := range seen.Put {
+				there[i.Name] = true
+			}
+			for i := range tables.InterfacesByNode.By(tx, string(d.node)) {
+				if !there[i.Name] {
+					drop(i)
+				}
+			}
+			for p := range tables.PlugsByNode.By(tx, string(d.node)) {
+				ports[p.Port] = true
+			}
+		}
+		for _, i := range seen.Put {
+			if old, ok := tables.Interfaces.Get(tx, model.InterfaceKey(d.node, i.Name)); ok {
+				ports[old.IfaceID] = true
+			}
+			tables.Interfaces.Put(tx, model.InterfaceKey(d.node, i.Name), i)
+			ports[i.IfaceID] = true
+		}
+		delete(ports, "")
+		for id := range ports {
+			key := model.PlugKey(d.node, id)
+			_, was := tables.Plugs.Get(tx, key)
+			_, is := tables.InterfacesByIface.First(tx, key)
+			switch {
+			case is && !was:
+				tables.Plugs.Put(tx, key, model.Plug{Node: d.node, Port: id, Since: time.Now().UTC()})
+			case was && !is:
+				tables.Plugs.Delete(tx, key)
+			}
+		}
+		return nil
+	})
+}
+
+// awaitProcessed waits until the engine has compiled the state.
+func (h *Hub) awaitProcessed(ctx context.Context, seq uint64) error {
+	for {
+		h.mu.Lock()
+		at, moved := h.processed, h.moved
+		h.mu.Unlock()
+		if at.Seq >= seq {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-h.stopped:
+			return errStopping
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// bringUp makes sure that the node has the integration bridge, in secure mode, with us as its controller and the datapath id
+// that joins its two sessions. A bridge that exists is adopted. It reports whether something had to be changed.
+func (d *dbSession) bringUp(ctx context.Context, n model.Node) (bool, error) {
+	target := ovsdb.String(fmt.Sprintf("tcp:%s", net.JoinHostPort(d.local, fmt.Sprint(d.hub.cfg.ControllerPort))))
+	dpid := fmt.Sprintf("%016x", n.DatapathID())
+	c, err := readClaim(d.m)
+	if err != nil {
+		return false, err
+	}
+	t := ovsdb.NewTxn(database)
+	controller := func() ovsdb.Ref {
+		return t.Insert("Controller", ovsdb.Fields{"target": target, "inactivity_probe": ovsdb.Int(60000), "max_backoff": ovsdb.Int(1000)})
+	}
+	protocols := ovsdb.Strings("OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15")
+	u, br := d.m.Find("Bridge", "name", ovsdb.String(netvirt.Bridge))
+	if br == nil {
+		name := ovsdb.String(netvirt.Bridge)
+		i := t.Insert("Interface", ovsdb.Fields{"name": name, "type": ovsdb.String("internal")})
+		p := t.Insert("Port", ovsdb.Fields{"name": name, "interfaces": i})
+		b := t.Insert("Bridge", ovsdb.Fields{"name": name, "ports": p, "fail_mode": ovsdb.String("secure"), "protocols": protocols,
+			"datapath_type": ovsdb.String(n.DatapathType), "controller": controller(),
+			"other_config": ovsdb.StringMap(map[string]string{"datapath-id": dpid, "disable-in-band": "true"}),
+			"external_ids": ovsdb.StringMap(map[string]string{ownMark: "bridge"})})
+		t.Mutate("Open_vSwitch", ovsdb.ByUUID(c.root), ovsdb.Add("bridges", b))
+	} else {
+		row := ovsdb.Fields{}
+		if br.String("fail_mode") != "secure" {
+			row["fail_mode"] = ovsdb.String("secure")
+		}
+		have := br.Set("protocols")
+		if len(have) > 0 && !have.Contains(ovsdb.String("OpenFlow13")) {
+			row["protocols"] = protocols
+		}
+		if !d.controls(br, target) {
+			row["controller"] = controller()
+		}
+		if len(row) > 0 {
+			t.Update("Bridge", ovsdb.ByUUID(u), row)
+		}
+		if id, _ := br.Map("other_config").Get("datapath-id"); id != dpid {
+			t.Mutate("Bridge", ovsdb.ByUUID(u), ovsdb.Put("other_config", "datapath-id", dpid)...)
+		}
+	}
+	if t.Len() == 0 {
+		return false, nil
+	}
+	_, err = d.commit(ctx, t)
+	if err != nil {
+		return false, fmt.Errorf("node %s: bridge %s: %w", d.node, netvirt.Bridge, err)
+	}
+	return true, nil
+}
+
+// controls reports whether the bridge's only controller is us.
+func (d *dbSession) controls(br *ovsdb.Row, target ovsdb.String) bool {
+	cs := br.UUIDs("controller")
+	return len(cs) == 1 && d.m.Row("Controller", cs[0]).String("target") == string(target)
+}
+
+func (d *dbSession) commit(ctx context.Context, t *ovsdb.Txn) (*ovsdb.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.hub.cfg.Timings.Request)
+	defer cancel()
+	res, err := d.s.Commit(ctx, t)
+	if err != nil && d.s.Err() != nil {
+		return nil, fmt.Errorf("%w: %w", errGone, err)
+	}
+	return res, err
+}
+
+// addRows makes the wanted ports that are missing or differ. A port of that name which is not ours is left alone: somebody
+// else owns it. It returns how many rows it wrote.
+func (d *dbSession) addRows(ctx context.Context, want []compile.Row) (int, error) {
+	if len(want) == 0 {
+		return 0, nil
+	}
+	u, br := d.m.Find("Bridge", "name", ovsdb.String(netvirt.Bridge))
+	if br == nil {
+		return 0, fmt.Errorf("node %s: bridge %s is not there yet", d.node, netvirt.Bridge)
+	}
+	have := actualRows(d.m, netvirt.Bridge)
+	t, n := ovsdb.NewTxn(database), 0
+	for _, w := range want {
+		ext := compile.ParsePairs(w.ExternalIDs)
+		fields := ovsdb.Fields{"type": ovsdb.String(w.Type), "options": ovsdb.StringMap(compile.ParsePairs(w.Options))}
+		if w.MAC != "" {
+			fields["mac"] = ovsdb.String(w.MAC)
+		}
+		a, there := have[w.Name]
+		switch {
+		case !there:
+			fields["name"], fields["external_ids"] = ovsdb.String(w.Name), ovsdb.StringMap(ext)
+			i := t.Insert("Interface", fields)
+			p := t.Insert("Port", ovsdb.Fields{"name": ovsdb.String(w.Name), "interfaces": i,
+				"external_ids": ovsdb.StringMap(map[string]string{ownMark: w.Name})})
+			t.Mutate("Bridge", ovsdb.ByUUID(u), ovsdb.Add("ports", p))
+			n++
+		case a.ours && !d.holds(a, w):
+			t.Update("Interface", ovsdb.ByUUID(a.iface), fields)
+			for k, v := range ext {
+				t.Mutate("Interface", ovsdb.ByUUID(a.iface), ovsdb.Put("external_ids", k, v)...)
+			}
+			n++
+		}
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	_, err := d.commit(ctx, t)
+	return n, err
+}
+
+// holds reports whether the node's port is as wanted; external_ids may hold more than we ask for.
+func (d *dbSession) holds(a actualRow, w compile.Row) bool {
+	if a.Type != w.Type || a.MAC != w.MAC ||
+		!maps.Equal(d.m.Row("Interface", a.iface).Map("options").Strings(), compile.ParsePairs(w.Options)) {
+		return false
+	}
+	for k, v := range compile.ParsePairs(w.ExternalIDs) {
+		if a.ext[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// removeRows removes ports of ours by name.
+func (d *dbSession) removeRows(ctx context.Context, names []string) (int, error) {
+	if len(names) == 0 {
+		return 0, nil
+	}
+	u, _ := d.m.Find("Bridge", "name", ovsdb.String(netvirt.Bridge))
+	have := actualRows(d.m, netvirt.Bridge)
+	t, n := ovsdb.NewTxn(database), 0
+	for _, name := range names {
+		if a, ok := have[name]; ok && a.ours {
+			t.Mutate("Bridge", ovsdb.ByUUID(u), ovsdb.Remove("ports", a.port))
+			n++
+		}
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	_, err := d.commit(ctx, t)
+	return n, err
+}
+
+// strays are the names of our ports that are not wanted.
+func (d *dbSession) strays(want map[compile.RowKey]compile.Row) []string {
+	var out []string
+	for name, a := range actualRows(d.m, netvirt.Bridge) {
+		if _, ok := want[a.Key()]; a.ours && !ok {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func host(a net.Addr) string {
+	h, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	return h
+}

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package southbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"nagare/internal/alloc"
+	"nagare/internal/compile"
+	"nagare/internal/flow"
+	"nagare/internal/model"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+	"nagare/openflow"
+)
+
+// ofSession is a node's OpenFlow session.
+type ofSession struct {
+	hub    *Hub
+	c      *openflow.Conn
+	log    *slog.Logger
+	node   model.NodeID
+	source string
+	dpid   uint64
+	// empty is set until the first comparison if the switch held no flows then: it forwards nothing, so a bulk load may go as
+	// plain messages. It belongs to the node's loop.
+	empty bool
+	// refused are flows that the switch would not take, so that they are not sent over and over. It belongs to the node's loop.
+	refused map[flow.Key]refusal
+}
+
+type refusal struct {
+	Flow   flow.Flow
+	Reason string
+}
+
+func (o *ofSession) close(why error) {
+	o.log.Debug("openflow session closed by us", "why", why)
+	o.c.Close()
+}
+
+// ServeOpenFlow serves one accepted OpenFlow connection until it ends or ctx does. It returns why.
+func (h *Hub) ServeOpenFlow(ctx context.Context, nc net.Conn) error {
+	o := &ofSession{hub: h, source: host(nc.RemoteAddr()), log: h.log.With("peer", nc.RemoteAddr().String()), refused: map[flow.Key]refusal{}}
+	ready := make(chan struct{}) // closed once o.node is known, which the handler waits for
+	o.c = openflow.NewConn(nc, openflow.Config{ProbeInterval: h.cfg.Timings.Probe, Handler: openflow.Handler{
+		PacketIn: func(m *openflow.PacketIn) {
+			select {
+			case <-ready:
+				o.packetIn(m)
+			default: // before admission nothing is believed
+			}
+		},
+	}})
+	defer o.c.Close()
+	ask, cancel := context.WithTimeout(ctx, h.cfg.Timings.Request)
+	features, err := o.c.Handshake(ask)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("openflow peer %s: handshake: %w", o.source, err)
+	}
+	o.dpid = features.DatapathID
+	n, ok := nodeByDatapath(h.cfg.Store.Snapshot(), o.dpid)
+	switch {
+	case !ok:
+		return fmt.Errorf("openflow peer %s: no node has datapath id %016x; its ovsdb session must come first (ovs-vsctl set-manager)", o.source, o.dpid)
+	case n.Source != o.source:
+		return fmt.Errorf("openflow peer %s: refused: it claims to be node %s, which is pinned to %s", o.source, n.ID, n.Source)
+	}
+	o.node = n.ID
+	o.log = o.log.With("node", string(n.ID))
+	t, err := h.admitOF(ctx, o)
+	if err != nil {
+		return err
+	}
+	close(ready)
+	o.log.Info("node connected", "session", "openflow", "dpid", fmt.Sprintf("%016x", o.dpid))
+	defer h.detachOF(t, o)
+	t.poke()
+	lldp := time.NewTicker(h.cfg.Timings.LLDP)
+	defer lldp.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-o.c.Done():
+			o.log.Warn("node disconnected", "session", "openflow", "error", o.c.Err())
+			return o.c.Err()
+		case <-lldp.C:
+			if err := o.sendLLDP(ctx); err != nil && ctx.Err() == nil {
+				o.log.Debug("lldp not sent", "error", err)
+			}
+		}
+	}
+}
+
+// nodeByDatapath finds the node that we gave a datapath id to.
+func nodeByDatapath(r store.Reader, dpid uint64) (model.Node, bool) {
+	n, ok := alloc.NodesByKey.First(r, alloc.KeyText(model.Key(uint32(dpid))))
+	return n, ok && n.DatapathID() == dpid
+}
+
+// admitOF makes o the node's session, unless another is alive.
+func (h *Hub) admitOF(ctx context.Context, o *ofSession) (*target, error) {
+	t, err := h.awaitNode(ctx, o.node)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		h.mu.Lock()
+		old := t.of
+		if old == nil {
+			t.of, t.since, t.resync, t.inSync = o, time.Now(), "openflow session began", false
+			h.announce()
+			h.mu.Unlock()
+			return t, nil
+		}
+		h.mu.Unlock()
+		probe, cancel := context.WithTimeout(ctx, h.cfg.Timings.Takeover)
+		err := old.c.Barrier(probe)
+		cancel()
+		if err == nil {
+			return nil, fmt.Errorf("node %s: refused a second openflow session from %s: one from %s is alive", o.node, o.source, old.source)
+		}
+		old.close(errors.New("silent while another session claims the node"))
+		h.mu.Lock()
+		if t.of == old {
+			t.of = nil
+		}
+		h.mu.Unlock()
+	}
+}
+
+func (h *Hub) detachOF(t *target, o *ofSession) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t.of == o {
+		t.of, t.inSync, t.since = nil, false, time.Now()
+		h.announce()
+	}
+}
+
+// dump reads what the switch holds. Flows that we cannot represent exactly count as foreign and are removed by their own key.
+func (o *ofSession) dump(ctx context.Context) (compile.Desired, error) {
+	d := compile.Desired{Flows: map[flow.Key]flow.Flow{}, Groups: map[uint32]flow.Group{}, Meters: map[uint32]flow.Meter{}}
+	ctx, cancel := context.WithTimeout(ctx, 4*o.hub.cfg.Timings.Request)
+	defer cancel()
+	err := o.c.DumpFlows(ctx, openflow.AllFlows, func(s *openflow.FlowStats) error {
+		m, err := flow.Wire(s.Match)
+		if err != nil {
+			return fmt.Errorf("table %d: match that the switch dumped: %w", s.Table, err)
+		}
+		a, err := flow.WireActions(s.Instructions)
+		if err != nil {
+			a = flow.Actions(s.Instructions) // not ours, whatever it is
+		}
+		f := flow.Flow{Table: s.Table, Priority: s.Priority, Cookie: s.Cookie, Match: m, Actions: a}
+		d.Flows[f.Key()] = f
+		return nil
+	})
+	if err != nil {
+		return d, fmt.Errorf("dump of flows: %w", err)
+	}
+	groups, err := o.c.DumpGroups(ctx)
+	if err != nil {
+		return d, fmt.Errorf("dump of groups: %w", err)
+	}
+	for _, g := range groups {
+		w, err := flow.WireGroup(g)
+		if err != nil {
+			w = flow.Group{ID: g.ID, Type: flow.GroupType(g.Type)}
+		}
+		d.Groups[g.ID] = w
+	}
+	meters, err := o.c.DumpMeters(ctx)
+	if err != nil {
+		return d, fmt.Errorf("dump of meters: %w", err)
+	}
+	for _, m := range meters {
+		w, err := wireMeter(m)
+		if err != nil {
+			w = flow.Meter{ID: m.ID}
+		}
+		d.Meters[m.ID] = w
+	}
+	o.empty = len(d.Flows) == 0
+	for k, r := range o.refused { // as good as there: it was tried and will be tried again when it changes
+		if _, ok := d.Flows[k]; !ok {
+			d.Flows[k] = r.Flow
+		}
+	}
+	return d, nil
+}
+
+// apply sends meters, then flows and groups as one bundle, then a barrier, then removals of meters. What the switch refuses is
+// kept aside, so that one bad flow never holds up the others.
+func (o *ofSession) apply(ctx context.Context, cs *changeSet) error {
+	ctx, cancel := context.WithTimeout(ctx, 4*o.hub.cfg.Timings.Request)
+	defer cancel()
+	for _, m := range cs.addMeters {
+		if err := o.c.Apply(ctx, meterMod(openflow.MeterAdd, m)); err != nil {
+			if err := o.c.Apply(ctx, meterMod(openflow.MeterModify, m)); err != nil {
+				return fmt.Errorf("meter %d: %w", m.ID, err)
+			}
+		}
+	}
+	if err := o.applyFlows(ctx, cs); err != nil {
+		return err
+	}
+	for _, m := range cs.delMeters {
+		if err := o.c.Apply(ctx, meterMod(openflow.MeterDelete, m)); err != nil {
+			return fmt.Errorf("meter %d: %w", m.ID, err)
+		}
+	}
+	return nil
+}
+
+func (o *ofSession) applyFlows(ctx context.Context, cs *changeSet) error {
+	if len(cs.putFlows)+len(cs.delFlows)+len(cs.putGroups)+len(cs.delGroups) == 0 {
+		return o.barrier(ctx)
+	}
+	// Groups exist before flows that name them, and go after.
+	ms := make([]openflow.Message, 0, len(cs.putFlows)+len(cs.delFlows)+len(cs.putGroups)+len(cs.delGroups))
+	flows := map[openflow.Message]flow.Flow{}
+	for _, g := range cs.putGroups {
+		ms = append(ms, groupMod(groupAddOrMod, g))
+	}
+	for _, f := range cs.delFlows {
+		if _, ok := o.refused[f.Key()]; ok {
+			delete(o.refused, f.Key())
+			continue
+		}
+		ms = append(ms, flowMod(openflow.FlowDeleteStrict, f))
+	}
+	for _, f := range cs.putFlows {
+		delete(o.refused, f.Key())
+		m := flowMod(openflow.FlowAdd, f)
+		flows[m] = f
+		ms = append(ms, m)
+	}
+	for _, g := range cs.delGroups {
+		ms = append(ms, groupMod(openflow.GroupDelete, g))
+	}
+	for {
+		failed, err := o.push(ctx, ms)
+		if err == nil {
+			break
+		}
+		if len(failed) == 0 {
+			return err
+		}
+		bad := map[int]bool{}
+		for _, m := range failed {
+			f, isFlow := flows[ms[m.Index]]
+			if !isFlow {
+				return err
+			}
+			bad[m.Index] = true
+			o.refused[f.Key()] = refusal{f, m.Err.Error()}
+			o.log.Error("switch refuses a flow; the object that wants it is in fault", "flow", f.String(), "error", m.Err)
+		}
+		rest := ms[:0:0]
+		for i, m := range ms {
+			if !bad[i] {
+				rest = append(rest, m)
+			}
+		}
+		ms = rest
+	}
+	return o.barrier(ctx)
+}
+
+// push sends messages as one atomic bundle, or plainly to a switch that held nothing yet. It returns which ones were refused.
+func (o *ofSession) push(ctx context.Context, ms []openflow.Message) ([]openflow.ModError, error) {
+	if o.empty {
+		o.empty = false
+		err := o.c.Apply(ctx, ms...)
+		var batch *openflow.BatchError
+		if errors.As(err, &batch) {
+			return batch.Failed, err
+		}
+		return nil, err
+	}
+	err := o.c.SendBundle(ctx, openflow.BundleAtomic|openflow.BundleOrdered, ms...)
+	var bundle *openflow.BundleError
+	if errors.As(err, &bundle) {
+		return bundle.Failed, err
+	}
+	return nil, err
+}
+
+func (o *ofSession) barrier(ctx context.Context) error {
+	if err := o.c.Barrier(ctx); err != nil {
+		if o.c.Err() != nil {
+			return fmt.Errorf("%w: %w", errGone, err)
+		}
+		return fmt.Errorf("barrier: %w", err)
+	}
+	return nil
+}
+
+// packetIn handles what the switch sends up; in classic that is LLDP alone.
+func (o *ofSession) packetIn(m *openflow.PacketIn) {
+	dpid, port, ok := o.hub.parseLLDP(m.Data)
+	if !ok {
+		return
+	}
+	from, ok := nodeByDatapath(o.hub.cfg.Store.Snapshot(), dpid)
+	if !ok {
+		return
+	}
+	o.hub.mu.Lock()
+	defer o.hub.mu.Unlock()
+	o.hub.links.saw(LinkEnd{from.ID, port}, LinkEnd{o.node, m.InPort()}, time.Now())
+}
+
+// sendLLDP sends a frame out of every port of the bridge.
+func (o *ofSession) sendLLDP(ctx context.Context) error {
+	var ms []openflow.Message
+	for i := range tables.InterfacesByNode.By(o.hub.cfg.Store.Snapshot(), string(o.node)) {
+		if i.OFPort == 0 {
+			continue
+		}
+		ms = append(ms, &openflow.PacketOut{InPort: openflow.PortController,
+			Actions: openflow.AppendActions(nil, openflow.Output{Port: i.OFPort}),
+			Data:    o.hub.lldpFrame(o.dpid, i.OFPort, 3*o.hub.cfg.Timings.LLDP)})
+	}
+	if len(ms) == 0 {
+		return nil
+	}
+	_, err := o.c.Send(ctx, ms...)
+	return err
+}

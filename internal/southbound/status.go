@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package southbound
+
+import (
+	"context"
+	"time"
+
+	"nagare/internal/model"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+)
+
+// statusBook holds the ports whose status may have to change. It belongs to the hub's goroutine.
+type statusBook struct {
+	fresh map[model.PortID]struct{}                  // to be judged at the next step
+	open  map[model.NodeID]map[model.PortID]struct{} // wait for their node to confirm
+}
+
+func newStatusBook() statusBook {
+	return statusBook{fresh: map[model.PortID]struct{}{}, open: map[model.NodeID]map[model.PortID]struct{}{}}
+}
+
+// note marks the ports that a change concerns.
+func (b *statusBook) note(snap *store.Snapshot, ch *store.Changes) {
+	if ch.All {
+		// Once, at start: what a crash left between a change and its status.
+		for id, s := range tables.Statuses.All(snap) {
+			if _, ok := tables.Located(snap, id); !ok && s.Status != model.StatusDown {
+				b.fresh[id] = struct{}{}
+			}
+		}
+	}
+	for _, r := range ch.Records {
+		switch r.Table {
+		case tables.Ports.Name():
+			if r.PlaneChanged {
+				b.fresh[model.PortID(r.Key)] = struct{}{}
+			}
+		case tables.Plugs.Name():
+			for _, v := range []any{r.Before, r.After} {
+				if p, ok := v.(model.Plug); ok {
+					b.fresh[p.Port] = struct{}{}
+				}
+			}
+		case tables.Interfaces.Name():
+			for _, v := range []any{r.Before, r.After} {
+				if i, ok := v.(model.Interface); ok && i.IfaceID != "" {
+					b.fresh[i.IfaceID] = struct{}{}
+				}
+			}
+		}
+	}
+}
+
+// take empties the fresh ports, and those that waited for the given nodes.
+func (b *statusBook) take(nodes []model.NodeID) map[model.PortID]struct{} {
+	out := b.fresh
+	b.fresh = map[model.PortID]struct{}{}
+	for _, n := range nodes {
+		for id := range b.open[n] {
+			out[id] = struct{}{}
+		}
+		delete(b.open, n)
+	}
+	return out
+}
+
+func (b *statusBook) wait(n model.NodeID, id model.PortID) {
+	if b.open[n] == nil {
+		b.open[n] = map[model.PortID]struct{}{}
+	}
+	b.open[n][id] = struct{}{}
+}
+
+// settleStatuses writes the statuses that can be told now: a port is ACTIVE when its node has confirmed a state at or after
+// the one in which it was bound and plugged, DOWN when it is not located, and keeps what it has while its node has yet to
+// report or to confirm.
+func (h *Hub) settleStatuses(ctx context.Context, snap *store.Snapshot, confirmed ...model.NodeID) {
+	want := map[model.PortID]verdict{}
+	for id := range h.status.take(confirmed) {
+		v, host := h.judge(snap, id)
+		if host != "" {
+			h.status.wait(host, id)
+			continue
+		}
+		have, ok := tables.Statuses.Get(snap, id)
+		if (v.status == "") == !ok && have.Status == v.status && have.Reason == v.reason {
+			continue
+		}
+		want[id] = v
+	}
+	if len(want) == 0 {
+		return
+	}
+	// Not on this goroutine: a commit may have to wait for a step that only this goroutine takes.
+	h.running.Go(func() {
+		_, err := h.cfg.Store.Commit(ctx, store.Origin{User: "nagare", Action: "port status"}, func(tx *store.Txn) error {
+			for id, v := range want {
+				p, ok := tables.Ports.Get(tx, id)
+				switch {
+				case v.status == "" || !ok:
+					tables.Statuses.Delete(tx, id)
+				case v.status == model.StatusActive && !locatedStill(tx, &p):
+					// it moved meanwhile; its own change has opened it again
+				default:
+					tables.Statuses.Put(tx, id, model.PortStatus{Port: id, Status: v.status, Reason: v.reason, Since: time.Now().UTC()})
+				}
+			}
+			return nil
+		})
+		if err != nil && ctx.Err() == nil {
+			h.log.Error("port status not written; it will be judged again", "ports", len(want), "error", err)
+			h.reopen(ctx, want)
+		}
+	})
+}
+
+// reopen puts ports back for judgement after a failed write.
+func (h *Hub) reopen(ctx context.Context, want map[model.PortID]verdict) {
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+		return
+	}
+	_ = h.do(ctx, func() {
+		for id := range want {
+			h.status.fresh[id] = struct{}{}
+		}
+		h.settleStatuses(ctx, h.cfg.Store.Snapshot())
+	})
+}
+
+func locatedStill(r store.Reader, p *model.Port) bool {
+	_, ok := tables.Located(r, p.ID)
+	return ok
+}
+
+// verdict is a port's status; the zero one means that there is no such port.
+type verdict struct{ status, reason string }
+
+// judge tells a port's status, or the node that must report or confirm before it can be told.
+func (h *Hub) judge(snap *store.Snapshot, id model.PortID) (v verdict, waitFor model.NodeID) {
+	p, there := tables.Ports.Get(snap, id)
+	if !there {
+		return verdict{}, ""
+	}
+	if _, located := tables.Located(snap, id); !located {
+		return verdict{status: model.StatusDown}, ""
+	}
+	key := model.PlugKey(p.Host, id)
+	i, ok := tables.InterfacesByIface.First(snap, key)
+	if !ok {
+		return verdict{}, p.Host // plugged as far as we remember; its node has yet to report
+	}
+	port, _ := tables.Ports.Info(snap, id)
+	plug, _ := tables.Plugs.Info(snap, key)
+	ifc, _ := tables.Interfaces.Info(snap, model.InterfaceKey(p.Host, i.Name))
+	need := max(port.Seq, plug.Seq, ifc.Seq)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.nodes[p.Host]
+	if t == nil || t.confirmedLocked().Seq < need {
+		return verdict{}, p.Host
+	}
+	if why, bad := t.refused[string(id)]; bad {
+		return verdict{model.StatusError, why}, ""
+	}
+	return verdict{status: model.StatusActive}, ""
+}
