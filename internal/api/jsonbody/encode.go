@@ -10,6 +10,9 @@ import (
 	"strconv"
 )
 
+// Raw is JSON text already.
+type Raw []byte
+
 // Append appends the JSON form of v to b. Common types are written directly, maps with sorted keys; anything else goes
 // through encoding/json. A value that has no JSON form is a mistake in our own code, never input, and becomes null.
 func Append(b []byte, v any) []byte {
@@ -20,6 +23,8 @@ func Append(b []byte, v any) []byte {
 		return AppendString(b, v)
 	case bool:
 		return strconv.AppendBool(b, v)
+	case Raw:
+		return append(b, v...)
 	case json.Number:
 		return append(b, v...)
 	case int:

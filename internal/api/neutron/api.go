@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package neutron
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"nagare/internal/alloc"
+	"nagare/internal/api/jsonbody"
+	"nagare/internal/identity"
+	"nagare/internal/model"
+	"nagare/internal/store"
+)
+
+// Config configures an API. Store and Auth are needed.
+type Config struct {
+	Store *store.Store
+	Auth  identity.Validator
+	IDs   alloc.IDs // default alloc.Random
+	Alloc *alloc.Allocator
+	// PublicURL is where clients reach the API, without /v2.0, for links; empty: as the request names it.
+	PublicURL string
+	// IdentityURL is told to callers without a token.
+	IdentityURL string
+	// Quotas are the limits of a project by resource ("port": 500); -1 is none. nil means DefaultQuotas; a resource that a
+	// non-nil map leaves out has no limit.
+	Quotas map[string]int
+	// Profile is the pipeline's: "standard" or "classic". It decides which extensions hold true and are advertised.
+	Profile string
+	// UnderlayMTU is that of the physical networks, 1500 if zero; tunnelled networks get what is left of it.
+	UnderlayMTU int
+	// DNSDomain is the suffix of ports' names, default "openstacklocal.".
+	DNSDomain string
+	// DHCPServerHost is the host that DHCP ports' device ids name; empty: the node that the port is placed on.
+	DHCPServerHost string
+	Log            *slog.Logger
+	Now            func() time.Time
+}
+
+// API is the Networking API. It is an http.Handler, safe for concurrent use.
+type API struct {
+	cfg         Config
+	store       *store.Store
+	ids         alloc.IDs
+	alloc       *alloc.Allocator
+	collections map[string]endpoint
+}
+
+// endpoint answers requests below one collection's path.
+type endpoint interface {
+	serve(rq *request, rest []string) error
+}
+
+type endpointFunc func(rq *request, rest []string) error
+
+func (f endpointFunc) serve(rq *request, rest []string) error { return f(rq, rest) }
+
+// New returns the API.
+func New(cfg Config) *API {
+	if cfg.IDs == nil {
+		cfg.IDs = alloc.Random{}
+	}
+	if cfg.Alloc == nil {
+		cfg.Alloc = &alloc.Allocator{}
+	}
+	if cfg.Quotas == nil {
+		cfg.Quotas = DefaultQuotas
+	}
+	if cfg.UnderlayMTU == 0 {
+		cfg.UnderlayMTU = 1500
+	}
+	if cfg.DNSDomain == "" {
+		cfg.DNSDomain = "openstacklocal."
+	}
+	if !strings.HasSuffix(cfg.DNSDomain, ".") {
+		cfg.DNSDomain += "."
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	cfg.PublicURL = strings.TrimSuffix(cfg.PublicURL, "/")
+	a := &API{cfg: cfg, store: cfg.Store, ids: cfg.IDs, alloc: cfg.Alloc}
+	a.collections = map[string]endpoint{
+		"networks":             networks,
+		"subnets":              subnets,
+		"ports":                ports,
+		"security-groups":      groups,
+		"security-group-rules": rules,
+		"extensions":           endpointFunc(serveExtensions),
+		"quotas":               endpointFunc(serveQuotas),
+	}
+	return a
+}
+
+// request is one call in the making.
+type request struct {
+	api   *API
+	w     http.ResponseWriter
+	r     *http.Request
+	id    string
+	who   identity.Principal
+	query url.Values
+}
+
+func (rq *request) view(r store.Reader) *view {
+	return &view{r: r, api: rq.api, who: rq.who, admin: rq.who.IsAdmin(), service: rq.who.IsService()}
+}
+
+const requestIDHeader = "X-Openstack-Request-Id"
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rq := &request{api: a, w: w, r: r, id: "req-" + uuid.NewString()}
+	w.Header().Set(requestIDHeader, rq.id)
+	w.Header().Set("Content-Type", "application/json")
+	if err := rq.serve(); err != nil {
+		rq.refuse(err)
+	}
+}
+
+func (rq *request) serve() error {
+	path := rq.r.URL.Path
+	if path == "/" || path == "" {
+		return rq.versions()
+	}
+	var err error
+	if rq.who, err = rq.api.cfg.Auth.Validate(rq.r.Context(), rq.r.Header.Get("X-Auth-Token")); err != nil {
+		if errors.Is(err, identity.ErrUnauthorized) {
+			return errUnauthorized
+		}
+		return err
+	}
+	if rq.query, err = url.ParseQuery(rq.r.URL.RawQuery); err != nil {
+		return badRequest("The query string is malformed")
+	}
+	rest, ok := strings.CutPrefix(path, "/v2.0/")
+	if !ok {
+		return notFoundPath()
+	}
+	if rest == "" || rest == ".json" {
+		return rq.resources()
+	}
+	seg := strings.Split(strings.TrimSuffix(rest, ".json"), "/")
+	c, ok := rq.api.collections[seg[0]]
+	if !ok || slices.Contains(seg, "") {
+		return notFoundPath()
+	}
+	return c.serve(rq, seg[1:])
+}
+
+var errUnauthorized = errors.New("no valid token")
+
+func (rq *request) refuse(err error) {
+	var e *Error
+	switch {
+	case errors.Is(err, errUnauthorized):
+		rq.w.Header().Set("WWW-Authenticate", `Keystone uri="`+rq.api.cfg.IdentityURL+`"`)
+		rq.send(http.StatusUnauthorized, jsonbody.Append(nil, map[string]any{"error": map[string]any{"code": 401, "title": "Unauthorized",
+			"message": "The request you have made requires authentication."}}))
+		return
+	case errors.As(err, &e):
+	default:
+		if rq.r.Context().Err() == nil {
+			rq.api.cfg.Log.Error("request not served", "request", rq.id, "action", rq.action(), "err", err)
+		}
+		e = fail(http.StatusServiceUnavailable, "ServiceUnavailable", "The service cannot store or read data at present; try again later. (Request-ID: %s)", rq.id)
+	}
+	b := append([]byte(`{"NeutronError":{"type":`), jsonbody.AppendString(nil, e.Type)...)
+	b = append(b, `,"message":`...)
+	b = jsonbody.AppendString(b, e.Message)
+	rq.send(e.Status, append(b, `,"detail":""}}`...))
+}
+
+func (rq *request) send(code int, body []byte) {
+	rq.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	rq.w.WriteHeader(code)
+	rq.w.Write(body) //nolint:errcheck // the client is gone, nobody to tell
+}
+
+func (rq *request) answer(code int, body []byte) error {
+	rq.send(code, body)
+	return nil
+}
+
+func (rq *request) action() string { return rq.r.Method + " " + rq.r.URL.Path }
+
+// base is the URL that links begin with.
+func (rq *request) base() string {
+	if u := rq.api.cfg.PublicURL; u != "" {
+		return u
+	}
+	if rq.r.TLS != nil {
+		return "https://" + rq.r.Host
+	}
+	return "http://" + rq.r.Host
+}
+
+// body decodes the request's body.
+func (rq *request) body() (map[string]any, error) {
+	if enc := rq.r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return nil, badRequest("Content-Encoding %s is not understood; send the body as it is", show(enc))
+	}
+	v, err := jsonbody.Decode(rq.r.Body)
+	var dup *jsonbody.DuplicateKeyError
+	switch {
+	case errors.Is(err, jsonbody.ErrEmpty):
+		return nil, badRequest("Resource body required")
+	case errors.As(err, &dup):
+		return nil, badRequest("Body contains invalid data: key '%s' occurs twice", show(dup.Key))
+	case errors.Is(err, jsonbody.ErrTooLarge), errors.Is(err, jsonbody.ErrTooDeep):
+		return nil, badRequest("Body contains invalid data: %s", err)
+	case err != nil:
+		return nil, badRequest("Body contains invalid data")
+	}
+	m, ok := v.(map[string]any)
+	if !ok {
+		return nil, badRequest("Body contains invalid data")
+	}
+	return m, nil
+}
+
+// commit runs f as the request's one transaction and gives the state after it. f may run more than once.
+func (rq *request) commit(f func(*work) error) (store.Reader, error) {
+	now := rq.api.cfg.Now().UTC().Truncate(time.Second)
+	o := store.Origin{Request: rq.id, User: rq.who.UserID, Project: string(rq.who.ProjectID), Action: rq.action()}
+	res, err := rq.api.store.Commit(rq.r.Context(), o, func(tx *store.Txn) error {
+		return f(&work{view: *rq.view(tx), tx: tx, now: now, made: map[string]int{}})
+	})
+	if err != nil {
+		return nil, fromAlloc(err)
+	}
+	return res.Snapshot, nil
+}
+
+// ifMatch refuses a change of an object that has moved on since the caller read it.
+func (rq *request) ifMatch(s *model.Std) error {
+	for _, h := range rq.r.Header.Values("If-Match") {
+		want, ok := strings.CutPrefix(strings.TrimSpace(h), "revision_number=")
+		n, err := strconv.Atoi(want)
+		if !ok || err != nil || n == s.RevisionNo {
+			continue
+		}
+		return fail(http.StatusPreconditionFailed, "RevisionNumberConstraintFailed",
+			"Constrained to %d, but current revision is %d", n, s.RevisionNo)
+	}
+	return nil
+}
+
+// versions answers the root, for which no token is needed.
+func (rq *request) versions() error {
+	if rq.r.Method != http.MethodGet && rq.r.Method != http.MethodHead {
+		return methodNotAllowed(rq.r.Method)
+	}
+	return rq.answer(http.StatusOK, jsonbody.Append(nil, map[string]any{"versions": []any{map[string]any{"id": "v2.0", "status": "CURRENT",
+		"links": []any{map[string]any{"rel": "self", "href": rq.base() + "/v2.0/"}}}}}))
+}
+
+// resources lists the collections.
+func (rq *request) resources() error {
+	if rq.r.Method != http.MethodGet && rq.r.Method != http.MethodHead {
+		return methodNotAllowed(rq.r.Method)
+	}
+	out := []any{}
+	for _, c := range []struct{ name, path string }{
+		{networks.name, networks.path}, {subnets.name, subnets.path}, {ports.name, ports.path}, {groups.name, groups.path}, {rules.name, rules.path},
+		{"quota", "quotas"},
+	} {
+		out = append(out, map[string]any{"name": c.name, "collection": strings.ReplaceAll(c.path, "-", "_"),
+			"links": []any{map[string]any{"rel": "self", "href": rq.base() + "/v2.0/" + c.path}}})
+	}
+	return rq.answer(http.StatusOK, jsonbody.Append(nil, map[string]any{"resources": out}))
+}

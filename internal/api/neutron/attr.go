@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package neutron
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	"nagare/internal/identity"
+	"nagare/internal/model"
+	"nagare/internal/store"
+)
+
+// Attr declares one attribute of objects of type T.
+type Attr[T any] struct {
+	Name string
+	// Get gives the value as the API shows it: nil, string, bool, int, []string, or something with a JSON form.
+	Get func(v *view, o *T) any
+	// Parse checks and converts a value of a body. nil with Post or Put set means that any value is taken as it is.
+	Parse parser
+	// Default is used in a create that does not name the attribute, already converted.
+	Default    any
+	Post, Put  bool // may be given in a create, in an update
+	Required   bool // in a create
+	SetPost    Rule // who may give another value than the default in a create; zero: whoever may create
+	SetPut     Rule // who may give it in an update; zero: whoever may update
+	SetWhen    func(value any) bool
+	See        Rule // who sees it; zero: whoever sees the object
+	Bool       bool // filter values are booleans
+	NoFilter   bool
+	NoSort     bool
+	Match      func(v *view, o *T, values []string) bool // filter other than by equality
+	CheckMatch func(values []string) error               // refuses malformed filter values
+	Hint       string                                    // extension that brought it; empty: the core API
+}
+
+// view is what one request sees: a state of the store and who asks.
+type view struct {
+	r       store.Reader
+	api     *API
+	who     identity.Principal
+	admin   bool
+	service bool
+}
+
+// privileged reports whether the caller sees objects of every project.
+func (v *view) privileged() bool { return v.admin || v.service }
+
+// mine reports whether the project is the caller's.
+func (v *view) mine(p model.ProjectID) bool { return p != "" && p == v.who.ProjectID }
+
+// values are the attributes of one object in a body, converted. In a create, defaults are filled in.
+type values struct {
+	m     map[string]any
+	given []string // named in the body, in the order of declaration
+}
+
+func (in *values) has(name string) bool { _, ok := in.m[name]; return ok }
+func (in *values) asked(name string) bool {
+	return slices.Contains(in.given, name)
+}
+
+// get returns the value of an attribute, or the zero value if it is absent or null.
+func get[V any](in *values, name string) V {
+	v, _ := in.m[name].(V)
+	return v
+}
+
+// set writes the value to *to if the body (or a default) has one.
+func set[V any](in *values, name string, to *V) {
+	if in.has(name) {
+		*to = get[V](in, name)
+	}
+}
+
+// method of a body.
+type method string
+
+const (
+	post method = "POST"
+	put  method = "PUT"
+)
+
+// parse checks the names of one body object and converts its values.
+func (rs *Resource[T]) parse(v *view, body map[string]any, m method) (*values, error) {
+	in := &values{m: make(map[string]any, len(rs.attrs))}
+	if err := joinProject(v, body, m); err != nil {
+		return nil, err
+	}
+	var unknown []string
+	for name := range body {
+		if rs.byName[name] == nil {
+			unknown = append(unknown, name)
+		}
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		return nil, badRequest("Unrecognized attribute(s) '%s'", strings.Join(unknown, ", "))
+	}
+	for i := range rs.attrs {
+		a := &rs.attrs[i]
+		raw, given := body[a.Name]
+		switch {
+		case given && m == post && !a.Post:
+			return nil, badRequest("Attribute '%s' not allowed in POST", a.Name)
+		case given && m == put && !a.Put:
+			return nil, badRequest("Cannot update read-only attribute %s", a.Name)
+		case !given && m == post && a.Required:
+			return nil, badRequest("Failed to parse request. Required attribute '%s' not specified", a.Name)
+		case !given && m == post && a.Post:
+			if a.Default != nil {
+				in.m[a.Name] = a.Default
+			}
+		}
+		if !given {
+			continue
+		}
+		in.given = append(in.given, a.Name)
+		if a.Parse == nil {
+			in.m[a.Name] = raw
+			continue
+		}
+		val, err := a.Parse(raw)
+		if r, ok := err.(reason); ok {
+			return nil, badRequest("Invalid input for %s. Reason: %s.", a.Name, strings.TrimSuffix(string(r), "."))
+		}
+		if err != nil {
+			return nil, err
+		}
+		in.m[a.Name] = val
+	}
+	return in, nil
+}
+
+// joinProject makes project_id and tenant_id one: both may be given if they agree, and an object's project is the caller's
+// unless a privileged caller names another.
+func joinProject(v *view, body map[string]any, m method) error {
+	p, hasP := body["project_id"]
+	t, hasT := body["tenant_id"]
+	switch {
+	case hasP && hasT && !reflect.DeepEqual(p, t):
+		return badRequest("'project_id' and 'tenant_id' do not match")
+	case hasT:
+		body["project_id"] = t
+		delete(body, "tenant_id")
+	case !hasP && m == post:
+		if v.who.ProjectID == "" {
+			return badRequest("Running without keystone AuthN requires that tenant_id is specified")
+		}
+		return nil
+	}
+	if m == post {
+		if body["project_id"] == nil {
+			delete(body, "project_id")
+		} else if s, ok := body["project_id"].(string); !ok || (s != string(v.who.ProjectID) && !v.privileged()) {
+			return badRequest("Specifying 'project_id' or 'tenant_id' other than the authenticated project in request requires admin privileges")
+		}
+	}
+	return nil
+}
+
+// checkAttrs applies the attributes' rules to what a body names. In a create a value equal to the default asks for nothing;
+// in an update naming an attribute is asking, because the object may hold another value.
+func (rs *Resource[T]) checkAttrs(v *view, in *values, m method, t target) error {
+	var ruled []string
+	ok := true
+	for _, name := range in.given {
+		a := rs.byName[name]
+		rule := a.SetPost
+		if m == put {
+			rule = a.SetPut
+		}
+		val := in.m[name]
+		if rule == deny || a.SetWhen != nil && !a.SetWhen(val) || m == post && sameAsDefault(val, a.Default) {
+			continue
+		}
+		ruled = append(ruled, name)
+		ok = ok && v.may(rule, t)
+	}
+	if ok {
+		return nil
+	}
+	action := "create_" + rs.name
+	if m == put {
+		action = "update_" + rs.name
+	}
+	return forbidden(action, ruled)
+}
+
+func sameAsDefault(val, def any) bool {
+	if val == nil || def == nil {
+		return val == nil && def == nil
+	}
+	return reflect.DeepEqual(val, def)
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package neutron
+
+import (
+	"net/http"
+
+	"nagare/internal/api/jsonbody"
+)
+
+// extension is one entry of the list by which clients learn what the API can do.
+type extension struct{ alias, name, about, updated string }
+
+// extensions are those whose behaviour exists, each in full: clients change their calls, and Nova its ways, accordingly.
+var extensions = []extension{
+	{"allowed-address-pairs", "Allowed Address Pairs", "Provides allowed address pairs", "2013-07-23T10:00:00-00:00"},
+	{"binding", "Port Binding", "Expose port bindings of a virtual port to external application", "2014-02-03T10:00:00-00:00"},
+	{"empty-string-filtering", "Empty String Filtering Extension", "Allow filtering by attributes with empty string value", "2018-04-09T10:00:00-00:00"},
+	{"external-net", "Neutron external network", "Adds external network attribute to network resource.", "2013-01-14T10:00:00-00:00"},
+	{"filter-validation", "Filter parameters validation", "Provides validation on filter parameters.", "2018-03-21T10:00:00-00:00"},
+	{"ip-substring-filtering", "IP address substring filtering", "Provides IP address substring filtering when listing ports", "2017-11-28T09:00:00-00:00"},
+	{"net-mtu", "Network MTU", "Provides MTU attribute for a network resource.", "2015-03-25T10:00:00-00:00"},
+	{"net-mtu-writable", "Network MTU (writable)", "Provides a writable MTU attribute for a network resource.", "2017-07-12T00:00:00-00:00"},
+	{"pagination", "Pagination support", "Extension that indicates that pagination is enabled.", "2016-06-12T00:00:00-00:00"},
+	{"port-security", "Port Security", "Provides port security", "2012-07-23T10:00:00-00:00"},
+	{"project-id", "project_id field enabled", "Extension that indicates that project_id field is enabled.", "2016-09-09T09:09:09-09:09"},
+	{"provider", "Provider Network", "Expose mapping of virtual networks to physical networks", "2012-09-07T10:00:00-00:00"},
+	{"quota_details", "Quota details management support", "Expose functions for quotas usage statistics per project", "2017-02-10T10:00:00-00:00"},
+	{"quotas", "Quota management support", "Expose functions for quotas management per project", "2012-07-29T10:00:00-00:00"},
+	{"revision-if-match", "If-Match constraints based on revision_number", "Extension indicating that If-Match based on revision_number is supported.", "2016-12-11T00:00:00-00:00"},
+	{"security-group", "security-group", "The security groups extension.", "2012-10-05T10:00:00-00:00"},
+	{"security-groups-normalized-cidr", "Normalized CIDR field for security group rules", "Add new field with normalized remote_ip_prefix cidr in SG rule", "2019-10-21T10:00:00-00:00"},
+	{"sorting", "Sorting support", "Extension that indicates that sorting is enabled.", "2016-06-12T00:00:00-00:00"},
+	{"standard-attr-description", "standard-attr-description", "Extension to add descriptions to standard attributes", "2016-02-10T10:00:00-00:00"},
+	{"standard-attr-revisions", "Resource revision numbers", "This extension will display the revision number of neutron resources.", "2016-04-11T10:00:00-00:00"},
+	{"standard-attr-tag", "Tag support for resources with standard attribute: network, subnet, port, security_group", "Enables to set tag on resources with standard attribute.", "2017-01-01T00:00:00-00:00"},
+	{"standard-attr-timestamp", "Resource timestamps", "Adds created_at and updated_at fields to all Neutron resources that have Neutron standard attributes.", "2016-09-12T10:00:00-00:00"},
+	{"subnet-service-types", "Subnet service types", "Provides ability to set the subnet service_types field", "2016-03-15T18:00:00-00:00"},
+	{"tag-ports-during-bulk-creation", "Tag Ports During Bulk Creation", "Allow to tag ports during bulk creation", "2019-12-29T19:00:00-00:00"},
+}
+
+func (e *extension) body() map[string]any {
+	return map[string]any{"alias": e.alias, "name": e.name, "description": e.about, "updated": e.updated, "links": []any{}}
+}
+
+func serveExtensions(rq *request, rest []string) error {
+	if m := rq.r.Method; m != http.MethodGet && m != http.MethodHead {
+		return methodNotAllowed(m)
+	}
+	switch len(rest) {
+	case 0:
+		all := make([]any, 0, len(extensions))
+		for _, e := range extensions {
+			all = append(all, e.body())
+		}
+		return rq.answer(http.StatusOK, jsonbody.Append(nil, map[string]any{"extensions": all}))
+	case 1:
+		for _, e := range extensions {
+			if e.alias == rest[0] {
+				return rq.answer(http.StatusOK, jsonbody.Append(nil, map[string]any{"extension": e.body()}))
+			}
+		}
+		return fail(http.StatusNotFound, "ExtensionNotFound", "Extension with alias %s does not exist", show(rest[0]))
+	}
+	return notFoundPath()
+}

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package neutron
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"net/netip"
+	"strings"
+
+	"nagare/internal/alloc"
+	"nagare/internal/model"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+)
+
+var networks *Resource[model.Network]
+
+func init() {
+	networks = (&Resource[model.Network]{
+		name: "network", plural: "networks", path: "networks",
+		id:  func(n *model.Network) string { return string(n.ID) },
+		std: func(n *model.Network) *model.Std { return &n.Std },
+		get: func(r store.Reader, id string) (model.Network, bool) {
+			return tables.Networks.Get(r, model.NetworkID(id))
+		},
+		put: func(tx *store.Txn, n model.Network) { tables.Networks.Put(tx, n.ID, n) },
+		from: func(r store.Reader, id string) iter.Seq[model.Network] {
+			return records(tables.Networks.From(r, model.NetworkID(id)))
+		},
+		gone: networkNotFound,
+		lookups: []lookup[model.Network]{
+			{attr: "id", by: one(tables.Networks)},
+			{attr: "name", by: tables.NetworksByName.By},
+			{attr: "project_id", by: tables.NetworksByProject.By},
+			{attr: "tenant_id", by: tables.NetworksByProject.By},
+		},
+		scope: func(v *view) iter.Seq[model.Network] {
+			return both(tables.NetworksByProject.By(v.r, string(v.who.ProjectID)), openNetworks.By(v.r, tables.All))
+		},
+		sees:   seesNetwork,
+		create: owner, change: owner, remove: owner,
+		build: buildNetwork, update: updateNetwork, delete: deleteNetwork,
+		attrs: append(stdAttrs(func(n *model.Network) string { return string(n.ID) }, func(n *model.Network) *model.Std { return &n.Std }, true),
+			[]Attr[model.Network]{
+				{Name: "admin_state_up", Get: func(_ *view, n *model.Network) any { return n.AdminStateUp }, Parse: boolean, Default: true, Post: true, Put: true, Bool: true},
+				{Name: "status", Get: func(*view, *model.Network) any { return model.StatusActive }},
+				{Name: "subnets", Get: subnetIDs, NoFilter: true, NoSort: true},
+				{Name: "shared", Get: func(_ *view, n *model.Network) any { return n.Shared }, Parse: boolean, Default: false, Post: true, Put: true,
+					Bool: true, SetPost: adminOnly, SetPut: adminOnly},
+				{Name: "mtu", Get: func(_ *view, n *model.Network) any { return n.MTU }, Parse: integer(0, 65535), Post: true, Put: true},
+				{Name: "port_security_enabled", Get: func(_ *view, n *model.Network) any { return n.PortSecurityEnabled }, Parse: boolean, Default: true,
+					Post: true, Put: true, Bool: true},
+				{Name: "router:external", Get: func(_ *view, n *model.Network) any { return n.External }, Parse: boolean, Default: false, Post: true, Put: true,
+					Bool: true, SetPost: adminOnly, SetPut: adminOnly},
+				{Name: "is_default", Get: func(_ *view, n *model.Network) any {
+					if !n.External && !n.IsDefault {
+						return omit
+					}
+					return n.IsDefault
+				}, Parse: boolean, Default: false, Post: true, Put: true, Bool: true, SetPost: adminOnly, SetPut: adminOnly},
+				{Name: "dns_domain", Get: func(_ *view, n *model.Network) any { return n.DNSDomain }, Parse: dnsDomain, Default: "", Post: true, Put: true},
+				{Name: "availability_zone_hints", Get: func(*view, *model.Network) any { return []string{} }, Parse: emptyList("Availability zones"), Post: true, NoSort: true},
+				{Name: "availability_zones", Get: func(*view, *model.Network) any { return []string{} }, NoSort: true},
+				{Name: "ipv4_address_scope", Get: null[model.Network]},
+				{Name: "ipv6_address_scope", Get: null[model.Network]},
+				{Name: "l2_adjacency", Get: func(*view, *model.Network) any { return true }, Bool: true},
+				{Name: "qos_policy_id", Get: null[model.Network], Parse: onlyNull("QosPolicyNotFound", "QoS policy"), Post: true, Put: true},
+				{Name: "provider:network_type", Get: func(_ *view, n *model.Network) any { return string(n.Type) },
+					Parse: orNull(oneOf("vxlan", "vlan", "flat", "geneve", "gre", "local")), Post: true, Put: true, SetPost: adminOnly, SetPut: adminOnly, See: privileged},
+				{Name: "provider:physical_network", Get: func(_ *view, n *model.Network) any { return nullText(n.PhysicalNetwork) },
+					Parse: orNull(text(64)), Post: true, Put: true, SetPost: adminOnly, SetPut: adminOnly, See: privileged},
+				{Name: "provider:segmentation_id", Get: func(_ *view, n *model.Network) any {
+					if n.SegmentationID == 0 {
+						return nil
+					}
+					return int(n.SegmentationID)
+				}, Parse: orNull(integer(-1<<31, 1<<32-1)), Post: true, Put: true, SetPost: adminOnly, SetPut: adminOnly, See: privileged},
+			}...),
+	}).init()
+}
+
+func null[T any](*view, *T) any { return nil }
+
+func nullText(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// records drops the keys of a walk over a table.
+func records[K, V any](seq iter.Seq2[K, V]) iter.Seq[V] {
+	return func(yield func(V) bool) {
+		for _, v := range seq {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// one is the lookup by primary key.
+func one[K ~string, V any](t *store.Table[K, V]) func(store.Reader, string) iter.Seq[V] {
+	return func(r store.Reader, id string) iter.Seq[V] {
+		return func(yield func(V) bool) {
+			if v, ok := t.Get(r, K(id)); ok {
+				yield(v)
+			}
+		}
+	}
+}
+
+func both[V any](a, b iter.Seq[V]) iter.Seq[V] {
+	return func(yield func(V) bool) {
+		for v := range a {
+			if !yield(v) {
+				return
+			}
+		}
+		for v := range b {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+func seesNetwork(v *view, n *model.Network) bool { return v.mine(n.Project) || n.Shared || n.External }
+
+func subnetIDs(v *view, n *model.Network) any {
+	ids := []string{}
+	for s := range tables.SubnetsByNetwork.By(v.r, string(n.ID)) {
+		if v.privileged() || seesSubnetOf(v, n, &s) {
+			ids = append(ids, string(s.ID))
+		}
+	}
+	return ids
+}
+
+// dnsDomain takes a domain name that ends in a dot, or nothing.
+func dnsDomain(v any) (any, error) {
+	s, err := textOrNull(255)(v)
+	if err != nil {
+		return nil, err
+	}
+	d := s.(string)
+	if d == "" {
+		return d, nil
+	}
+	if !strings.HasSuffix(d, ".") {
+		return nil, because("'%s' is not a FQDN", show(d))
+	}
+	for _, label := range strings.Split(strings.TrimSuffix(d, "."), ".") {
+		if !isLabel(label) {
+			return nil, because("'%s' not a valid PQDN or FQDN. Reason: Name '%s' must be 1-63 characters long, each of which can only be alphanumeric or a hyphen", show(d), show(label))
+		}
+	}
+	return d, nil
+}
+
+// isLabel reports whether s is a host name's label (RFC 1123 section 2.1).
+func isLabel(s string) bool {
+	if len(s) == 0 || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// overhead is what a tunnel takes from the underlay's MTU: outer IPv4 (20), UDP (8) where there is one, the tunnel's header
+// (VXLAN 8, Geneve 8 + 8 of options, GRE 8 with a key) and the inner Ethernet header (14).
+var overhead = map[model.NetworkType]int{model.VXLAN: 50, model.Geneve: 58, model.GRE: 42}
+
+func (a *API) maxMTU(t model.NetworkType) int { return a.cfg.UnderlayMTU - overhead[t] }
+
+func buildNetwork(w *work, in *values) (model.Network, error) {
+	var n model.Network
+	id, wanted := w.api.ids.Network(w.tx, get[string](in, "name"))
+	n.ID, n.Std = id, w.newStd(in, 1)
+	n.AdminStateUp, n.Shared, n.External = get[bool](in, "admin_state_up"), get[bool](in, "shared"), get[bool](in, "router:external")
+	n.PortSecurityEnabled, n.IsDefault, n.DNSDomain = get[bool](in, "port_security_enabled"), get[bool](in, "is_default"), get[string](in, "dns_domain")
+	if err := w.provider(&n, in, wanted); err != nil {
+		return n, err
+	}
+	if err := w.takeMTU(&n, in); err != nil {
+		return n, err
+	}
+	if err := w.checkDefault(&n); err != nil {
+		return n, err
+	}
+	var err error
+	if n.Key, err = alloc.NextKey(w.tx, alloc.Network); err != nil {
+		return n, err
+	}
+	tables.Networks.Put(w.tx, n.ID, n)
+	return n, nil
+}
+
+// provider settles how the network travels: as an administrator asked, else VXLAN with the next free id (or the recorded one).
+func (w *work) provider(n *model.Network, in *values, recorded uint32) error {
+	n.Type, n.PhysicalNetwork = model.NetworkType(get[string](in, "provider:network_type")), get[string](in, "provider:physical_network")
+	seg, hasSeg := in.m["provider:segmentation_id"].(int)
+	switch {
+	case n.Type == "" && (n.PhysicalNetwork != "" || hasSeg):
+		return invalidInput("network_type required")
+	case n.Type == "":
+		n.Type = model.VXLAN
+	}
+	switch {
+	case (n.Type == model.VLAN || n.Type == model.Flat) && n.PhysicalNetwork == "":
+		return invalidInput("physical_network required for %s provider network", n.Type)
+	case n.Type != model.VLAN && n.Type != model.Flat && n.PhysicalNetwork != "":
+		return invalidInput("provider:physical_network specified for %s network", n.Type)
+	case strings.Contains(n.PhysicalNetwork, "|"):
+		return invalidInput("physical_network '%s' contains '|'", n.PhysicalNetwork)
+	case (n.Type == model.Flat || n.Type == model.Local) && hasSeg:
+		return invalidInput("provider:segmentation_id specified for %s network", n.Type)
+	case n.Type == model.VLAN && !hasSeg && len(w.api.alloc.Ranges.VLAN[n.PhysicalNetwork]) == 0:
+		return invalidInput("segmentation_id required for VLAN provider network: physical network %s has no range", n.PhysicalNetwork)
+	}
+	if hasSeg {
+		limit := map[model.NetworkType]int{model.VXLAN: 1<<24 - 1, model.Geneve: 1<<24 - 1, model.GRE: 1<<32 - 1, model.VLAN: 4094}[n.Type]
+		if seg < 1 || seg > limit {
+			return invalidInput("segmentation_id out of range (1 through %d)", limit)
+		}
+	}
+	want := uint32(seg)
+	if !hasSeg && n.Type == model.VXLAN {
+		want = recorded
+	}
+	var err error
+	n.SegmentationID, err = w.api.alloc.VNI(w.tx, n.Type, n.PhysicalNetwork, want)
+	var con *alloc.ConflictError
+	switch {
+	case errors.As(err, &con) && !hasSeg && want != 0: // recorded, but somebody else has it now
+		n.SegmentationID, err = w.api.alloc.VNI(w.tx, n.Type, n.PhysicalNetwork, 0)
+	case errors.As(err, &con) && n.Type == model.Flat:
+		return conflict("FlatNetworkInUse", "Unable to create the flat network. Physical network %s is in use.", n.PhysicalNetwork)
+	case errors.As(err, &con) && n.Type == model.VLAN:
+		return conflict("VlanIdInUse", "Unable to create the network. The VLAN %d on physical network %s is in use.", want, n.PhysicalNetwork)
+	case errors.As(err, &con):
+		return conflict("TunnelIdInUse", "Unable to create the network. The tunnel ID %d is in use.", want)
+	}
+	return exhausted(err, conflict("NoNetworkAvailable", "Unable to create the network. No tenant network is available for allocation."))
+}
+
+func (w *work) takeMTU(n *model.Network, in *values) error {
+	top := w.api.maxMTU(n.Type)
+	mtu := get[int](in, "mtu")
+	switch {
+	case mtu == 0:
+		mtu = top
+	case mtu > top:
+		return invalidInput("Requested MTU is too big, maximum is %d", top)
+	case mtu < 68:
+		return invalidInput("Requested MTU is too small, minimum is 68")
+	}
+	n.MTU = mtu
+	return nil
+}
+
+// checkDefault: only one external network may be the default one.
+func (w *work) checkDefault(n *model.Network) error {
+	if !n.IsDefault {
+		return nil
+	}
+	for other := range openNetworks.By(w.tx, tables.All) {
+		if other.IsDefault && other.ID != n.ID {
+			return conflict("DefaultExternalNetworkExists", "A default external network already exists: %s.", other.ID)
+		}
+	}
+	return nil
+}
+
+func updateNetwork(w *work, n model.Network, in *values) (model.Network, error) {
+	// What the network travels on cannot change under its ports; naming what it has already is no change.
+	for _, a := range []string{"provider:network_type", "provider:physical_network", "provider:segmentation_id"} {
+		if in.asked(a) && fmt.Sprint(in.m[a]) != fmt.Sprint(networks.byName[a].Get(&w.view, &n)) {
+			return n, invalidInput("Plugin does not support updating the following provider network attributes: %s", a)
+		}
+	}
+	takeStd(in, &n.Std)
+	set(in, "admin_state_up", &n.AdminStateUp)
+	set(in, "port_security_enabled", &n.PortSecurityEnabled)
+	set(in, "dns_domain", &n.DNSDomain)
+	set(in, "is_default", &n.IsDefault)
+	if in.asked("mtu") {
+		if err := w.takeMTU(&n, in); err != nil {
+			return n, err
+		}
+	}
+	if in.asked("shared") || in.asked("router:external") {
+		shared, external := n.Shared, n.External
+		set(in, "shared", &shared)
+		set(in, "router:external", &external)
+		if n.Shared && !shared && w.usedByOthers(&n) {
+			return n, conflict("InvalidSharedSetting", "Unable to reconfigure sharing settings for network %s. Multiple tenants are using it.", n.ID)
+		}
+		if n.External && !external {
+			for p := range tables.PortsByNetwork.By(w.tx, string(n.ID)) {
+				if p.DeviceOwner == model.OwnerRouterGateway || p.DeviceOwner == model.OwnerFloatingIP {
+					return n, conflict("ExternalNetworkInUse", "External network %s cannot be updated to be made non-external, since it has existing gateway ports.", n.ID)
+				}
+			}
+		}
+		n.Shared, n.External = shared, external
+	}
+	return n, w.checkDefault(&n)
+}
+
+func (w *work) usedByOthers(n *model.Network) bool {
+	for p := range tables.PortsByNetwork.By(w.tx, string(n.ID)) {
+		if p.Project != n.Project && p.Project != "" && !p.IsDHCP() {
+			return true
+		}
+	}
+	return false
+}
+
+func deleteNetwork(w *work, n model.Network) error {
+	var inUse []string
+	for p := range tables.PortsByNetwork.By(w.tx, string(n.ID)) {
+		if !p.IsDHCP() {
+			if inUse = append(inUse, string(p.ID)); len(inUse) == 20 {
+				break // enough to act on
+			}
+		}
+	}
+	if len(inUse) > 0 {
+		return conflict("NetworkInUse", "Unable to complete operation on network %s. There are one or more ports still in use on the network, id for these ports is %s.",
+			n.ID, strings.Join(inUse, ","))
+	}
+	for p := range tables.DHCPPortsByNetwork.By(w.tx, string(n.ID)) {
+		w.dropPort(p)
+	}
+	for s := range tables.SubnetsByNetwork.By(w.tx, string(n.ID)) {
+		w.dropSubnet(s)
+	}
+	tables.Networks.Delete(w.tx, n.ID)
+	return nil
+}
+
+// findNetwork gives the network that a body names, if the caller sees it.
+func findNetwork(v *view, id string) (model.Network, error) { return networks.find(v, id) }
+
+// addrText gives an address as the API shows it.
+func addrText(a netip.Addr) any {
+	if !a.IsValid() {
+		return nil
+	}
+	return a.String()
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package neutron
+
+import (
+	"net/http"
+	"strings"
+
+	"nagare/internal/model"
+)
+
+// Rule is one policy rule. The zero Rule denies, so that what nobody decided is closed.
+type Rule uint8
+
+const (
+	deny            Rule = iota
+	anyone               // who is authenticated
+	owner                // the object's project, or an administrator
+	networkOwner         // the network's project, or an administrator
+	ownerOrNetwork       // either project, or an administrator
+	privileged           // an administrator or another service of the cloud
+	ownerPrivileged      // the object's project or privileged
+	adminOnly
+)
+
+// target is what a rule is asked about.
+type target struct {
+	project model.ProjectID // of the object
+	network model.ProjectID // of the network that it is on
+}
+
+// may decides a rule for the request's caller.
+func (v *view) may(r Rule, t target) bool {
+	own := v.who.ProjectID != "" && t.project == v.who.ProjectID
+	ownNet := v.who.ProjectID != "" && t.network == v.who.ProjectID
+	switch r {
+	case anyone:
+		return true
+	case owner:
+		return v.admin || own
+	case networkOwner:
+		return v.admin || v.service || ownNet
+	case ownerOrNetwork:
+		return v.admin || v.service || own || ownNet
+	case privileged:
+		return v.admin || v.service
+	case ownerPrivileged:
+		return v.admin || v.service || own
+	case adminOnly:
+		return v.admin
+	}
+	return false
+}
+
+// sees decides whether attributes with the rule are shown to the caller. Only rules that do not depend on an object are used
+// for visibility.
+func (v *view) seesRule(r Rule) bool {
+	switch r {
+	case deny, anyone:
+		return true // the zero value of an attribute's See means: with its object
+	}
+	return v.may(r, target{})
+}
+
+func forbidden(action string, attrs []string) *Error {
+	if len(attrs) == 0 {
+		return fail(http.StatusForbidden, "PolicyNotAuthorized", "rule:%s is disallowed by policy", action)
+	}
+	var b strings.Builder
+	b.WriteString("(rule:" + action)
+	for _, a := range attrs {
+		b.WriteString(" and rule:" + action + ":" + a)
+	}
+	return fail(http.StatusForbidden, "PolicyNotAuthorized", "%s) is disallowed by policy", b.String())
+}

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package neutron
+
+import (
+	"iter"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"nagare/internal/api/jsonbody"
+)
+
+// filter is one attribute's condition: any of the values.
+type filter[T any] struct {
+	attr   *Attr[T]
+	values []string
+	truth  []bool // of a boolean attribute
+}
+
+// order is one sort key.
+type order[T any] struct {
+	attr *Attr[T]
+	desc bool
+}
+
+// page is what part of a list is asked for. limit 0 means all.
+type page struct {
+	limit   int
+	marker  string
+	reverse bool
+}
+
+// query is a list request, checked.
+type query[T any] struct {
+	filters []filter[T]
+	tags    []tagFilter
+	sort    []order[T]
+	page
+}
+
+// notFilters are the parameters of a list that are no filters.
+var notFilters = []string{"fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir"}
+
+func (rs *Resource[T]) parseQuery(v *view, q url.Values) (*query[T], error) {
+	out := &query[T]{}
+	var unknown []string
+	names := make([]string, 0, len(q))
+	for name := range q {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if slices.Contains(notFilters, name) {
+			continue
+		}
+		if tf, ok := tagFilterFor(name, q[name]); ok && rs.byName["tags"] != nil {
+			out.tags = append(out.tags, tf)
+			continue
+		}
+		a := rs.byName[name]
+		if a == nil || a.Get == nil && a.Match == nil || a.NoFilter || !v.seesRule(a.See) {
+			unknown = append(unknown, "'"+show(name)+"'")
+			continue
+		}
+		f := filter[T]{attr: a, values: q[name]}
+		if a.Bool {
+			for _, s := range f.values {
+				b, err := boolean(s)
+				if err != nil {
+					return nil, err
+				}
+				f.truth = append(f.truth, b.(bool))
+			}
+		}
+		if a.CheckMatch != nil {
+			if err := a.CheckMatch(f.values); err != nil {
+				return nil, err
+			}
+		}
+		out.filters = append(out.filters, f)
+	}
+	if len(unknown) > 0 {
+		return nil, badRequest("[%s] is invalid attribute for filtering", strings.Join(unknown, ", "))
+	}
+	if err := rs.parseSort(v, q, out); err != nil {
+		return nil, err
+	}
+	return out, parsePage(q, &out.page)
+}
+
+func (rs *Resource[T]) parseSort(v *view, q url.Values, out *query[T]) error {
+	keys := slices.DeleteFunc(slices.Clone(q["sort_key"]), func(s string) bool { return s == "" })
+	dirs := slices.DeleteFunc(slices.Clone(q["sort_dir"]), func(s string) bool { return s == "" })
+	if len(keys) != len(dirs) {
+		return badRequest("The number of sort_keys and sort_dirs must be same")
+	}
+	for i, name := range keys {
+		a := rs.byName[name]
+		if a == nil || a.Get == nil || a.NoSort || !v.seesRule(a.See) {
+			return badRequest("['%s'] is invalid attribute for sort_keys", show(name))
+		}
+		if dirs[i] != "asc" && dirs[i] != "desc" {
+			return badRequest("['%s'] is invalid value for sort_dirs, valid value is 'asc' and 'desc'", show(dirs[i]))
+		}
+		out.sort = append(out.sort, order[T]{a, dirs[i] == "desc"})
+	}
+	return nil
+}
+
+func parsePage(q url.Values, p *page) error {
+	if s := q.Get("limit"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 {
+			return fail(http.StatusBadRequest, "BadRequest", "Bad limit request: Limit must be an integer 0 or greater and not '%s'.", show(s))
+		}
+		p.limit = n
+	}
+	p.marker = q.Get("marker")
+	p.reverse = strings.EqualFold(q.Get("page_reverse"), "true")
+	return nil
+}
+
+func (q *query[T]) matches(v *view, o *T) bool {
+	for i := range q.filters {
+		if !q.filters[i].matches(v, o) {
+			return false
+		}
+	}
+	return true
+}
+
+func (f *filter[T]) matches(v *view, o *T) bool {
+	if f.attr.Match != nil {
+		return f.attr.Match(v, o, f.values)
+	}
+	val := f.attr.Get(v, o)
+	if f.attr.Bool {
+		b, ok := val.(bool)
+		return ok && slices.Contains(f.truth, b)
+	}
+	return slices.ContainsFunc(f.values, func(want string) bool { return equalText(val, want) })
+}
+
+// compare orders two objects as the query asks, by id last.
+func (q *query[T]) compare(rs *Resource[T], v *view, a, b *T) int {
+	for _, o := range q.sort {
+		c := compareValues(o.attr.Get(v, a), o.attr.Get(v, b))
+		if o.desc {
+			c = -c
+		}
+		if c != 0 {
+			return c
+		}
+	}
+	return strings.Compare(rs.id(a), rs.id(b))
+}
+
+// candidates yields a superset of the objects that match: by the best index among the filters, else those of the caller's
+// project, else all. An object may come twice.
+func (rs *Resource[T]) candidates(v *view, q *query[T]) (objs []T) {
+	add := func(seq iter.Seq[T]) {
+		for o := range seq {
+			if (v.privileged() || rs.sees(v, &o)) && q.matches(v, &o) && rs.tagsMatch(&o, q.tags) {
+				objs = append(objs, o)
+			}
+		}
+	}
+	for _, l := range rs.lookups {
+		for _, f := range q.filters {
+			if f.attr.Name != l.attr {
+				continue
+			}
+			keys := f.values
+			if l.keys != nil {
+				if keys = l.keys(keys); len(keys) == 0 {
+					continue
+				}
+			}
+			for i, key := range keys {
+				// An index key cannot hold NUL, and no stored text does.
+				if !slices.Contains(keys[:i], key) && !strings.ContainsRune(key, 0) {
+					add(l.by(v.r, key))
+				}
+			}
+			return objs
+		}
+	}
+	if !v.privileged() {
+		add(rs.scope(v))
+		return objs
+	}
+	add(rs.from(v.r, ""))
+	return objs
+}
+
+func (rs *Resource[T]) list(v *view, q *query[T]) ([]T, error) {
+	var after *T
+	if q.marker != "" {
+		m, err := rs.find(v, q.marker)
+		if err != nil {
+			return nil, err
+		}
+		after = &m
+	}
+	if v.privileged() && q.limit > 0 && !q.reverse && len(q.sort) == 0 && len(q.filters) == 0 && len(q.tags) == 0 {
+		return rs.firstPage(v, q), nil
+	}
+	objs := rs.candidates(v, q)
+	less := func(a, b T) int { return q.compare(rs, v, &a, &b) }
+	if !slices.IsSortedFunc(objs, less) {
+		slices.SortFunc(objs, less)
+	}
+	objs = slices.CompactFunc(objs, func(a, b T) bool { return rs.id(&a) == rs.id(&b) })
+	if after != nil {
+		at, found := slices.BinarySearchFunc(objs, *after, less)
+		switch {
+		case q.reverse:
+			objs = objs[:at]
+		case found:
+			objs = objs[at+1:]
+		default:
+			objs = objs[at:]
+		}
+	}
+	if q.limit > 0 && len(objs) > q.limit {
+		if q.reverse {
+			objs = objs[len(objs)-q.limit:]
+		} else {
+			objs = objs[:q.limit]
+		}
+	}
+	return objs, nil
+}
+
+// firstPage walks the table from the marker, so that paging through everything costs each page only once.
+func (rs *Resource[T]) firstPage(v *view, q *query[T]) []T {
+	objs := make([]T, 0, min(q.limit, 1000))
+	for o := range rs.from(v.r, q.marker) {
+		if rs.id(&o) == q.marker {
+			continue
+		}
+		objs = append(objs, o)
+		if len(objs) == q.limit {
+			break
+		}
+	}
+	return objs
+}
+
+func (rs *Resource[T]) serveList(rq *request) error {
+	v := rq.view(rq.api.store.Snapshot())
+	if rs.before != nil && rs.missed(v) {
+		snap, err := rq.commit(func(w *work) error { return rs.before(w, v) })
+		if err != nil {
+			return err
+		}
+		v = rq.view(snap)
+	}
+	q, err := rs.parseQuery(v, rq.query)
+	if err != nil {
+		return err
+	}
+	objs, err := rs.list(v, q)
+	if err != nil {
+		return err
+	}
+	b := rs.array(v, objs, rq.query["fields"])
+	if q.limit > 0 {
+		b = append(b, `,"`+rs.plural+`_links":`...)
+		b = jsonbody.Append(b, rs.links(rq, q.page, objs))
+	}
+	return rq.answer(http.StatusOK, append(b, '}'))
+}
+
+// links point to the pages beside this one. A full page has a next one, and a page that is not empty a previous one, whether or
+// not anything is there.
+func (rs *Resource[T]) links(rq *request, p page, objs []T) any {
+	links := []any{}
+	if len(objs) == 0 {
+		return links
+	}
+	link := func(rel, marker string, reverse bool) {
+		q := url.Values{}
+		for k, vs := range rq.query {
+			if k != "marker" && k != "page_reverse" {
+				q[k] = vs
+			}
+		}
+		q.Set("marker", marker)
+		if reverse {
+			q.Set("page_reverse", "True")
+		}
+		links = append(links, map[string]any{"rel": rel, "href": rq.base() + "/v2.0/" + rs.path + "?" + q.Encode()})
+	}
+	full := len(objs) == p.limit
+	if full || p.reverse {
+		link("next", rs.id(&objs[len(objs)-1]), false)
+	}
+	if full || !p.reverse {
+		link("previous", rs.id(&objs[0]), true)
+	}
+	return links
+}

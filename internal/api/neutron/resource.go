@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package neutron
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"nagare/internal/api/jsonbody"
+	"nagare/internal/model"
+	"nagare/internal/store"
+)
+
+// Resource declares a collection of objects of type T.
+type Resource[T any] struct {
+	name, plural, path string // "security_group", "security_groups", "security-groups"
+	attrs              []Attr[T]
+	byName             map[string]*Attr[T]
+
+	id   func(*T) string
+	std  func(*T) *model.Std
+	get  func(r store.Reader, id string) (T, bool)
+	put  func(tx *store.Txn, o T)
+	from func(r store.Reader, id string) iter.Seq[T] // in order of ids, from the first at or after id
+	gone func(id string) *Error                      // what to answer for an id that does not exist
+
+	// lookups are the filters that an index serves, best first.
+	lookups []lookup[T]
+	// scope yields at least all objects that a caller without privileges sees.
+	scope func(v *view) iter.Seq[T]
+	sees  func(v *view, o *T) bool
+	// network gives the project of the network that an object is on, if it is on one.
+	network func(r store.Reader, o *T) model.ProjectID
+
+	create, change, remove Rule
+	// parent finds, for a create, the project of the network that the body names, refusing one that the caller does not see.
+	parent func(v *view, in *values) (model.ProjectID, error)
+	build  func(w *work, in *values) (T, error)        // makes the object and puts it
+	update func(w *work, old T, in *values) (T, error) // gives the changed object, which the engine puts
+	delete func(w *work, old T) error                  // removes what hangs on the object, and the object
+	before func(w *work, v *view) error                // runs before a list, e.g. to make a default object
+	missed func(v *view) bool                          // whether before would do something
+	bulk   func(items []*values) error                 // checks the items of a bulk create against each other
+}
+
+// lookup serves the filter of one attribute from an index.
+type lookup[T any] struct {
+	attr string
+	by   func(r store.Reader, value string) iter.Seq[T]
+	keys func(values []string) []string // index keys of the filter's values, none: the index does not help; nil: the values
+}
+
+// work is a transaction in progress on behalf of a request.
+type work struct {
+	view
+	tx   *store.Txn
+	now  time.Time
+	made map[string]int // objects that this transaction added, by usage key; see quota.go
+}
+
+// init completes a declaration; it panics on a contradictory one, at program start.
+func (rs *Resource[T]) init() *Resource[T] {
+	rs.byName = make(map[string]*Attr[T], len(rs.attrs))
+	for i := range rs.attrs {
+		a := &rs.attrs[i]
+		if rs.byName[a.Name] != nil {
+			panic("neutron: " + rs.name + "." + a.Name + " declared twice")
+		}
+		if (a.Post || a.Put) && a.Parse == nil {
+			panic("neutron: " + rs.name + "." + a.Name + " may be set but has no parser")
+		}
+		rs.byName[a.Name] = a
+	}
+	for what, r := range map[string]Rule{"create": rs.create, "change": rs.change, "remove": rs.remove} {
+		if r == deny {
+			panic("neutron: " + rs.name + ": no rule for " + what)
+		}
+	}
+	for _, l := range rs.lookups {
+		if rs.byName[l.attr] == nil {
+			panic("neutron: " + rs.name + ": lookup by unknown attribute " + l.attr)
+		}
+	}
+	return rs
+}
+
+// stdAttrs are the attributes that every object has. named says whether it has a name and tags.
+func stdAttrs[T any](id func(*T) string, std func(*T) *model.Std, named bool) []Attr[T] {
+	project := func(_ *view, o *T) any { return string(std(o).Project) }
+	out := []Attr[T]{{Name: "id", Get: func(_ *view, o *T) any { return id(o) }}}
+	if named {
+		out = append(out, Attr[T]{Name: "name", Get: func(_ *view, o *T) any { return std(o).Name }, Parse: textOrNull(255), Default: "", Post: true, Put: true})
+	}
+	out = append(out,
+		Attr[T]{Name: "tenant_id", Get: project, Parse: text(255), Post: true},
+		Attr[T]{Name: "project_id", Get: project, Parse: text(255), Post: true},
+		Attr[T]{Name: "description", Get: func(_ *view, o *T) any { return std(o).Description }, Parse: textOrNull(255), Default: "", Post: true, Put: true})
+	if named {
+		out = append(out, Attr[T]{Name: "tags", Get: func(_ *view, o *T) any { return tagList(std(o).Tags) }, NoSort: true,
+			Match: func(_ *view, o *T, values []string) bool { return hasTags(std(o).Tags, values, true) }})
+	}
+	return append(out,
+		Attr[T]{Name: "created_at", Get: func(_ *view, o *T) any { return stamp(std(o).CreatedAt) }},
+		Attr[T]{Name: "updated_at", Get: func(_ *view, o *T) any { return stamp(std(o).UpdatedAt) }},
+		Attr[T]{Name: "revision_number", Get: func(_ *view, o *T) any { return std(o).RevisionNo }})
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
+
+// newStd fills the standard attributes of a new object.
+func (w *work) newStd(in *values, revision int) model.Std {
+	return model.Std{Project: w.project(in), Name: get[string](in, "name"), Description: get[string](in, "description"),
+		CreatedAt: w.now, UpdatedAt: w.now, RevisionNo: revision}
+}
+
+// project is the project of a new object.
+func (w *work) project(in *values) model.ProjectID { return w.view.project(in) }
+
+func (v *view) project(in *values) model.ProjectID {
+	if p := get[string](in, "project_id"); p != "" {
+		return model.ProjectID(p)
+	}
+	return v.who.ProjectID
+}
+
+// touch marks a change of an object.
+func (w *work) touch(s *model.Std) {
+	s.RevisionNo++
+	s.UpdatedAt = w.now
+}
+
+// visible are the attributes to show, in order: those that the caller may see and asked for.
+func (rs *Resource[T]) visible(v *view, fields []string) []*Attr[T] {
+	fields = slices.DeleteFunc(fields, func(s string) bool { return s == "" })
+	out := make([]*Attr[T], 0, len(rs.attrs))
+	for i := range rs.attrs {
+		a := &rs.attrs[i]
+		if a.Get != nil && v.seesRule(a.See) && (len(fields) == 0 || slices.Contains(fields, a.Name)) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func (rs *Resource[T]) append(b []byte, v *view, o *T, attrs []*Attr[T]) []byte {
+	b = append(b, '{')
+	first := true
+	for _, a := range attrs {
+		val := a.Get(v, o)
+		if val == omit {
+			continue
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = jsonbody.AppendString(b, a.Name)
+		b = append(b, ':')
+		b = jsonbody.Append(b, val)
+	}
+	return append(b, '}')
+}
+
+// omit is what Get returns for an attribute that the object does not have.
+var omit any = omitted{}
+
+type omitted struct{}
+
+// find gives the object that the caller sees.
+func (rs *Resource[T]) find(v *view, id string) (T, error) {
+	o, ok := rs.get(v.r, id)
+	if !ok || !v.privileged() && !rs.sees(v, &o) {
+		var none T
+		return none, rs.gone(show(id))
+	}
+	return o, nil
+}
+
+func (rs *Resource[T]) targetOf(v *view, o *T) target {
+	t := target{project: rs.std(o).Project}
+	if rs.network != nil {
+		t.network = rs.network(v.r, o)
+	}
+	return t
+}
+
+// serve answers requests below the collection's path.
+func (rs *Resource[T]) serve(rq *request, rest []string) error {
+	m := rq.r.Method
+	if m == http.MethodHead {
+		m = http.MethodGet
+	}
+	switch {
+	case len(rest) == 0 && m == http.MethodGet:
+		return rs.serveList(rq)
+	case len(rest) == 0 && m == http.MethodPost:
+		return rs.serveCreate(rq)
+	case len(rest) == 1 && m == http.MethodGet:
+		return rs.serveShow(rq, rest[0])
+	case len(rest) == 1 && m == http.MethodPut:
+		return rs.serveUpdate(rq, rest[0])
+	case len(rest) == 1 && m == http.MethodDelete:
+		return rs.serveDelete(rq, rest[0])
+	case len(rest) <= 1:
+		return methodNotAllowed(rq.r.Method)
+	case rest[1] == "tags" && rs.byName["tags"] != nil && len(rest) <= 3:
+		return rs.serveTags(rq, m, rest[0], rest[2:])
+	}
+	return notFoundPath()
+}
+
+func (rs *Resource[T]) serveShow(rq *request, id string) error {
+	v := rq.view(rq.api.store.Snapshot())
+	o, err := rs.find(v, id)
+	if err != nil {
+		return err
+	}
+	return rq.answer(http.StatusOK, rs.one(v, &o, rq.query["fields"]))
+}
+
+// one wraps an object as an answer.
+func (rs *Resource[T]) one(v *view, o *T, fields []string) []byte {
+	b := append([]byte(`{"`), rs.name...)
+	b = append(b, `":`...)
+	b = rs.append(b, v, o, rs.visible(v, fields))
+	return append(b, '}')
+}
+
+func (rs *Resource[T]) serveCreate(rq *request) error {
+	body, err := rq.body()
+	if err != nil {
+		return err
+	}
+	v := rq.view(rq.api.store.Snapshot())
+	raw, isBulk, err := rs.items(body)
+	if err != nil {
+		return err
+	}
+	items := make([]*values, len(raw))
+	for i, x := range raw {
+		m, ok := x.(map[string]any)
+		if !ok {
+			return badRequest("Body contains invalid data")
+		}
+		if items[i], err = rs.parse(v, m, post); err != nil {
+			return err
+		}
+	}
+	if rs.bulk != nil && isBulk {
+		if err := rs.bulk(items); err != nil {
+			return err
+		}
+	}
+	var made []T
+	snap, err := rq.commit(func(w *work) error {
+		made = made[:0]
+		for _, in := range items {
+			o, err := rs.createOne(w, in)
+			if err != nil {
+				return err
+			}
+			made = append(made, o)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	v = rq.view(snap)
+	if !isBulk {
+		return rq.answer(http.StatusCreated, rs.one(v, &made[0], nil))
+	}
+	return rq.answer(http.StatusCreated, append(rs.array(v, made, nil), '}'))
+}
+
+// items finds the objects in the body of a create: one under the singular name, or a list under the plural.
+func (rs *Resource[T]) items(body map[string]any) (raw []any, bulk bool, err error) {
+	if x, ok := body[rs.plural]; ok {
+		l, ok := x.([]any)
+		switch {
+		case !ok:
+			return nil, true, badRequest("Body contains invalid data")
+		case len(l) == 0:
+			return nil, true, badRequest("Resources required")
+		case len(l) > maxBulk:
+			return nil, true, badRequest("Bulk create of %d objects is beyond the limit of %d; send several requests", len(l), maxBulk)
+		}
+		return l, true, nil
+	}
+	x, ok := body[rs.name]
+	if !ok || x == nil {
+		return nil, false, badRequest("Unable to find '%s' in request body", rs.name)
+	}
+	return []any{x}, false, nil
+}
+
+// maxBulk bounds one transaction, so that nobody holds the writer for long.
+const maxBulk = 1000
+
+func (rs *Resource[T]) createOne(w *work, in *values) (T, error) {
+	var none T
+	t := target{project: w.project(in)}
+	if rs.parent != nil {
+		var err error
+		if t.network, err = rs.parent(&w.view, in); err != nil {
+			return none, err
+		}
+	}
+	if !w.may(rs.create, t) || !w.who.CanWrite() {
+		return none, forbidden("create_"+rs.name, nil)
+	}
+	if err := rs.checkAttrs(&w.view, in, post, t); err != nil {
+		return none, err
+	}
+	if err := w.charge(t.project, rs.name); err != nil {
+		return none, err
+	}
+	return rs.build(w, in)
+}
+
+func (rs *Resource[T]) serveUpdate(rq *request, id string) error {
+	body, err := rq.body()
+	if err != nil {
+		return err
+	}
+	m, ok := body[rs.name].(map[string]any)
+	if !ok {
+		if body[rs.name] != nil {
+			return badRequest("Body contains invalid data")
+		}
+		return badRequest("Unable to find '%s' in request body", rs.name)
+	}
+	in, err := rs.parse(rq.view(rq.api.store.Snapshot()), m, put)
+	if err != nil {
+		return err
+	}
+	return rs.modify(rq, id, func(w *work, old T) (T, error) {
+		if err := rs.checkAttrs(&w.view, in, put, rs.targetOf(&w.view, &old)); err != nil {
+			return old, err
+		}
+		return rs.update(w, old, in)
+	}, func(v *view, o *T) error { return rq.answer(http.StatusOK, rs.one(v, o, nil)) })
+}
+
+// modify is one transaction on an object that the caller may change. The changed object gets its next revision.
+func (rs *Resource[T]) modify(rq *request, id string, f func(*work, T) (T, error), done func(*view, *T) error) error {
+	var now T
+	snap, err := rq.commit(func(w *work) error {
+		old, err := rs.find(&w.view, id)
+		if err != nil {
+			return err
+		}
+		if !w.may(rs.change, rs.targetOf(&w.view, &old)) || !w.who.CanWrite() {
+			return forbidden("update_"+rs.name, nil)
+		}
+		if err := rq.ifMatch(rs.std(&old)); err != nil {
+			return err
+		}
+		if now, err = f(w, old); err != nil {
+			return err
+		}
+		w.touch(rs.std(&now))
+		rs.put(w.tx, now)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return done(rq.view(snap), &now)
+}
+
+// takeStd takes name and description of an update.
+func takeStd(in *values, s *model.Std) {
+	set(in, "name", &s.Name)
+	set(in, "description", &s.Description)
+}
+
+func (rs *Resource[T]) serveDelete(rq *request, id string) error {
+	_, err := rq.commit(func(w *work) error {
+		old, err := rs.find(&w.view, id)
+		if err != nil {
+			return err
+		}
+		if !w.may(rs.remove, rs.targetOf(&w.view, &old)) || !w.who.CanWrite() {
+			return forbidden("delete_"+rs.name, nil)
+		}
+		if err := rq.ifMatch(rs.std(&old)); err != nil {
+			return err
+		}
+		return rs.delete(w, old)
+	})
+	if err != nil {
+		return err
+	}
+	rq.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// array renders {"plural":[...] without the closing brace, so that links may follow.
+func (rs *Resource[T]) array(v *view, objs []T, fields []string) []byte {
+	attrs := rs.visible(v, fields)
+	b := make([]byte, 0, 64+len(objs)*len(attrs)*32)
+	b = append(b, `{"`...)
+	b = append(b, rs.plural...)
+	b = append(b, `":[`...)
+	for i := range objs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = rs.append(b, v, &objs[i], attrs)
+	}
+	return append(b, ']')
+}
+
+// compareValues orders what Get returns: null first, then by kind and value.
+func compareValues(a, b any) int {
+	switch x := a.(type) {
+	case string:
+		if y, ok := b.(string); ok {
+			return cmp.Compare(x, y)
+		}
+	case int:
+		if y, ok := b.(int); ok {
+			return cmp.Compare(x, y)
+		}
+	case bool:
+		if y, ok := b.(bool); ok {
+			switch {
+			case x == y:
+				return 0
+			case y:
+				return -1
+			}
+			return 1
+		}
+	case nil:
+		if b == nil {
+			return 0
+		}
+		return -1
+	}
+	if b == nil {
+		return 1
+	}
+	return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b))
+}
+
+// equalText reports whether a value as shown equals a filter's text.
+func equalText(val any, want string) bool {
+	switch x := val.(type) {
+	case string:
+		return x == want
+	case int:
+		return strconv.Itoa(x) == want
+	case nil:
+		return want == ""
+	case []string:
+		return slices.Contains(x, want)
+	}
+	return false
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package neutron
+
+import (
+	"iter"
+
+	"nagare/internal/alloc"
+	"nagare/internal/api/jsonbody"
+	"nagare/internal/model"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+)
+
+var groups *Resource[model.SecurityGroup]
+
+// defaultName is the name of the group that every project has.
+const defaultName = "default"
+
+func init() {
+	groups = (&Resource[model.SecurityGroup]{
+		name: "security_group", plural: "security_groups", path: "security-groups",
+		id:  func(g *model.SecurityGroup) string { return string(g.ID) },
+		std: func(g *model.SecurityGroup) *model.Std { return &g.Std },
+		get: func(r store.Reader, id string) (model.SecurityGroup, bool) {
+			return tables.SecurityGroups.Get(r, model.SecurityGroupID(id))
+		},
+		put: func(tx *store.Txn, g model.SecurityGroup) { tables.SecurityGroups.Put(tx, g.ID, g) },
+		from: func(r store.Reader, id string) iter.Seq[model.SecurityGroup] {
+			return records(tables.SecurityGroups.From(r, model.SecurityGroupID(id)))
+		},
+		gone: groupNotFound,
+		lookups: []lookup[model.SecurityGroup]{
+			{attr: "id", by: one(tables.SecurityGroups)},
+			{attr: "project_id", by: tables.GroupsByProject.By},
+			{attr: "tenant_id", by: tables.GroupsByProject.By},
+			{attr: "name", by: tables.GroupsByName.By},
+		},
+		scope: func(v *view) iter.Seq[model.SecurityGroup] {
+			return tables.GroupsByProject.By(v.r, string(v.who.ProjectID))
+		},
+		sees:   func(v *view, g *model.SecurityGroup) bool { return v.mine(g.Project) },
+		create: owner, change: owner, remove: owner,
+		build: buildGroup, update: updateGroup, delete: deleteGroup,
+		// Whoever looks finds his default group.
+		missed: func(v *view) bool {
+			_, ok := tables.DefaultGroups.First(v.r, string(v.who.ProjectID))
+			return !ok && v.who.ProjectID != ""
+		},
+		before: func(w *work, v *view) error { _, err := w.defaultGroup(v.who.ProjectID); return err },
+		attrs: append(stdAttrs(func(g *model.SecurityGroup) string { return string(g.ID) }, func(g *model.SecurityGroup) *model.Std { return &g.Std }, true),
+			[]Attr[model.SecurityGroup]{
+				{Name: "stateful", Get: func(_ *view, g *model.SecurityGroup) any { return g.Stateful }, Parse: boolean, Default: true, Post: true, Put: true, Bool: true},
+				{Name: "shared", Get: func(*view, *model.SecurityGroup) any { return false }, Bool: true},
+				{Name: "security_group_rules", Get: groupRules, NoFilter: true, NoSort: true},
+			}...),
+	}).init()
+}
+
+// groupRules are the rules of a group, whole.
+func groupRules(v *view, g *model.SecurityGroup) any {
+	b := jsonbody.Raw{'['}
+	attrs := rules.visible(v, nil)
+	for r := range tables.RulesByGroup.By(v.r, string(g.ID)) {
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = rules.append(b, v, &r, attrs)
+	}
+	return append(b, ']')
+}
+
+func buildGroup(w *work, in *values) (model.SecurityGroup, error) {
+	g := model.SecurityGroup{Std: w.newStd(in, 1)}
+	if g.Name == defaultName {
+		return g, conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.")
+	}
+	if _, err := w.defaultGroup(g.Project); err != nil {
+		return g, err
+	}
+	g.ID, g.Stateful = model.SecurityGroupID(alloc.NewUUID()), get[bool](in, "stateful")
+	tables.SecurityGroups.Put(w.tx, g.ID, g)
+	return g, w.egressRules(&g)
+}
+
+// egressRules are the two rules that every new group has: instances may send anything.
+func (w *work) egressRules(g *model.SecurityGroup) error {
+	for _, ether := range []string{model.EtherIPv4, model.EtherIPv6} {
+		if err := w.addRule(g, model.RulePlane{Direction: model.Egress, Ethertype: ether}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *work) addRule(g *model.SecurityGroup, plane model.RulePlane) error {
+	plane.Group = g.ID
+	r := model.SecurityGroupRule{ID: model.SecurityGroupRuleID(alloc.NewUUID()), RulePlane: plane,
+		Std: model.Std{Project: g.Project, CreatedAt: w.now, UpdatedAt: w.now}}
+	var err error
+	if r.Key, err = alloc.NextKey(w.tx, alloc.Rule); err != nil {
+		return err
+	}
+	tables.Rules.Put(w.tx, r.ID, r)
+	return nil
+}
+
+// defaultGroup gives a project's default group, making it at first use: all may leave, and what comes from wearers of the
+// same group may enter.
+func (w *work) defaultGroup(p model.ProjectID) (model.SecurityGroupID, error) {
+	if g, ok := tables.DefaultGroups.First(w.tx, string(p)); ok {
+		return g.ID, nil
+	}
+	g := model.SecurityGroup{ID: model.SecurityGroupID(alloc.NewUUID()), Default: true, SecurityGroupPlane: model.SecurityGroupPlane{Stateful: true},
+		Std: model.Std{Project: p, Name: defaultName, Description: "Default security group", CreatedAt: w.now, UpdatedAt: w.now, RevisionNo: 1}}
+	tables.SecurityGroups.Put(w.tx, g.ID, g)
+	if err := w.egressRules(&g); err != nil {
+		return "", err
+	}
+	for _, ether := range []string{model.EtherIPv4, model.EtherIPv6} {
+		if err := w.addRule(&g, model.RulePlane{Direction: model.Ingress, Ethertype: ether, RemoteGroup: g.ID}); err != nil {
+			return "", err
+		}
+	}
+	return g.ID, nil
+}
+
+func updateGroup(w *work, g model.SecurityGroup, in *values) (model.SecurityGroup, error) {
+	name := g.Name
+	takeStd(in, &g.Std)
+	switch {
+	case g.Default && g.Name != name:
+		return g, conflict("SecurityGroupCannotUpdateDefault", "Updating default security group not allowed.")
+	case !g.Default && g.Name == defaultName && name != defaultName:
+		return g, conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.")
+	}
+	if stateful := g.Stateful; in.asked("stateful") {
+		if set(in, "stateful", &g.Stateful); g.Stateful != stateful {
+			if _, used := tables.PortsByGroup.First(w.tx, string(g.ID)); used {
+				return g, conflict("SecurityGroupInUse", "Security Group %s in use.", g.ID)
+			}
+		}
+	}
+	return g, nil
+}
+
+func deleteGroup(w *work, g model.SecurityGroup) error {
+	if _, used := tables.PortsByGroup.First(w.tx, string(g.ID)); used {
+		return conflict("SecurityGroupInUse", "Security Group %s in use.", g.ID)
+	}
+	if g.Default && !w.admin {
+		return conflict("SecurityGroupCannotRemoveDefault", "Insufficient rights for removing default security group.")
+	}
+	for r := range tables.RulesByGroup.By(w.tx, string(g.ID)) {
+		tables.Rules.Delete(w.tx, r.ID)
+	}
+	for r := range tables.RulesByRemoteGroup.By(w.tx, string(g.ID)) {
+		tables.Rules.Delete(w.tx, r.ID)
+		w.touchGroup(r.Group)
+	}
+	tables.SecurityGroups.Delete(w.tx, g.ID)
+	return nil
+}
+
+// touchGroup counts a change of a rule as one of its group.
+func (w *work) touchGroup(id model.SecurityGroupID) {
+	if g, ok := tables.SecurityGroups.Get(w.tx, id); ok {
+		w.touch(&g.Std)
+		tables.SecurityGroups.Put(w.tx, id, g)
+	}
+}
