@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package southbound
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"nagare/internal/model"
+	"nagare/internal/netvirt"
+	"nagare/internal/ovstest"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+	"nagare/openflow"
+	"nagare/openflow/oftest"
+	"nagare/ovsdb"
+	"nagare/ovsdb/ovsdbtest"
+)
+
+// fakeNode is an OVSDB server and an OpenFlow switch in memory that behave like one node.
+type fakeNode struct {
+	db *ovsdbtest.Server
+	sw *oftest.Switch
+}
+
+// fake starts a node that dials the site with both protocols, as soon as the site has told it its datapath id.
+func (s *site) fake(name string) *fakeNode {
+	s.t.Helper()
+	n := &fakeNode{db: ovsdbtest.New(ovsdbtest.Options{Root: ovsdb.Fields{
+		"external_ids": ovsdb.StringMap(map[string]string{"hostname": name}),
+		"other_config": ovsdb.StringMap(map[string]string{"local_ip": "192.168.0." + map[string]string{"a": "10", "b": "11"}[name]}),
+	}})}
+	s.t.Cleanup(n.db.Close)
+	if err := n.db.Dial("tcp", s.ovsdb.Addr().String()); err != nil {
+		s.t.Fatal(err)
+	}
+	s.until(name+" recorded", func() bool { _, ok := tables.Nodes.Get(s.st.Snapshot(), model.NodeID(name)); return ok })
+	rec, _ := tables.Nodes.Get(s.st.Snapshot(), model.NodeID(name))
+	n.sw = oftest.New(oftest.Options{DatapathID: rec.DatapathID()})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = n.sw.Run(ctx, s.of.Addr().String(), 20*time.Millisecond)
+	}()
+	s.t.Cleanup(func() { cancel(); <-done })
+	return n
+}
+
+// plug adds an interface to the fake node's br-int.
+func (n *fakeNode) plug(t testing.TB, id model.PortID) {
+	t.Helper()
+	br, _ := n.db.Find("Bridge", "name", ovsdb.String(netvirt.Bridge))
+	tx := ovsdb.NewTxn(database)
+	i := tx.Insert("Interface", ovsdb.Fields{"name": ovsdb.String(id.TapName()), "external_ids": ovsdb.StringMap(map[string]string{"iface-id": string(id)})})
+	p := tx.Insert("Port", ovsdb.Fields{"name": ovsdb.String(id.TapName()), "interfaces": i})
+	tx.Mutate("Bridge", ovsdb.ByUUID(br), ovsdb.Add("ports", p))
+	if _, err := n.db.Transact(tx.Ops()...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func network(tx *store.Txn) {
+	tables.Networks.Put(tx, "net", model.Network{ID: "net", NetworkPlane: model.NetworkPlane{Type: model.VXLAN, SegmentationID: 77, AdminStateUp: true}})
+}
+
+func (s *site) status(id model.PortID) model.PortStatus {
+	v, _ := tables.Statuses.Get(s.st.Snapshot(), id)
+	return v
+}
+
+// closedBy reads until the site hangs up, and fails if it does not.
+func closedBy(t testing.TB, nc net.Conn) {
+	t.Helper()
+	nc.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.Copy(io.Discard, nc); err != nil && errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
+		t.Errorf("%s was not hung up on", nc.LocalAddr())
+	}
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// TestGarbage shows that a peer that speaks nonsense on either port loses its own connection and disturbs nobody.
+func TestGarbage(t *testing.T) {
+	s := newSite(t, store.New(tables.Schema, nil), 0, 0)
+	s.fake("a")
+	s.synced(1)
+	before := s.st.Snapshot().Revision()
+	long := `{"method":"echo","params":["` + strings.Repeat("x", 1<<20) + `"],"id":1}`
+	deep := strings.Repeat(`[`, 100_000)
+	for _, c := range []struct {
+		name string
+		to   net.Listener
+		text []byte
+	}{
+		{"ovsdb: binary", s.ovsdb, bytes.Repeat([]byte{0xff, 0x00, 0x13}, 1000)},
+		{"ovsdb: http", s.ovsdb, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")},
+		{"ovsdb: oversized", s.ovsdb, []byte(long)},
+		{"ovsdb: deep", s.ovsdb, []byte(deep)},
+		{"openflow: http", s.of, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")},
+		{"openflow: wrong version only", s.of, []byte{1, 0, 0, 8, 0, 0, 0, 1}},
+		{"openflow: length below header", s.of, []byte{4, 0, 0, 4, 0, 0, 0, 1}},
+		{"openflow: hello, then an unasked reply cut short", s.of, []byte{4, 0, 0, 8, 0, 0, 0, 1, 4, 6, 0, 12, 0, 0, 0, 9, 1, 2, 3, 4}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			nc, err := net.Dial("tcp", c.to.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			go nc.Write(c.text) // it may be hung up on halfway
+			closedBy(t, nc)
+		})
+	}
+	infos, err := s.hub.Nodes(t.Context())
+	if err != nil || !infos[0].InSync {
+		t.Errorf("the good node suffered: %+v %v", infos, err)
+	}
+	if after := s.st.Snapshot().Revision(); after != before {
+		t.Errorf("garbage moved the store from revision %d to %d", before, after)
+	}
+}
+
+// TestSecondClaimant shows that a node's name and datapath id stay with the switch that had them first.
+func TestSecondClaimant(t *testing.T) {
+	s := newSite(t, store.New(tables.Schema, nil), 0, 0)
+	n := s.fake("a")
+	s.synced(1)
+	pinned, _ := tables.Nodes.Get(s.st.Snapshot(), "a")
+	sessions := n.sw.Counts().Sessions
+
+	claim := func(what string) {
+		t.Helper()
+		other := ovsdbtest.New(ovsdbtest.Options{Root: ovsdb.Fields{"external_ids": ovsdb.StringMap(map[string]string{"hostname": "a"})}})
+		defer other.Close()
+		if err := other.Dial("tcp", s.ovsdb.Addr().String()); err != nil {
+			t.Fatal(err)
+		}
+		if err := ovstest.Poll(patience, func() error {
+			if other.Conns() != 0 {
+				return errors.New("still connected")
+			}
+			return nil
+		}); err != nil {
+			t.Errorf("%s: a second switch with a known name: %v", what, err)
+		}
+		if br, _ := other.Find("Bridge", "name", ovsdb.String(netvirt.Bridge)); !br.IsZero() {
+			t.Errorf("%s: the claimant was given a bridge", what)
+		}
+	}
+	claim("while the first is connected")
+
+	// The same datapath id on a second OpenFlow connection, and one that nobody has.
+	for name, dpid := range map[string]uint64{"known": pinned.DatapathID(), "unknown": 0xdead} {
+		other := oftest.New(oftest.Options{DatapathID: dpid})
+		nc, err := net.Dial("tcp", s.of.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		if err := other.Serve(ctx, nc); ctx.Err() != nil {
+			t.Errorf("%s datapath id was not refused: %v", name, err)
+		}
+		cancel()
+		if c := other.Counts(); c.FlowMods != 0 {
+			t.Errorf("%s datapath id: the claimant was sent %d flow mods", name, c.FlowMods)
+		}
+	}
+	if now, _ := tables.Nodes.Get(s.st.Snapshot(), "a"); now.OVSUUID != pinned.OVSUUID || now.Source != pinned.Source {
+		t.Errorf("the pin moved from %+v to %+v", pinned, now)
+	}
+	if c := n.sw.Counts(); c.Sessions != sessions {
+		t.Error("the first switch lost its session")
+	}
+	s.synced(1)
+	n.db.Disconnect()
+	s.until("gone", func() bool { i, _ := s.hub.Nodes(t.Context()); return !i[0].OVSDB })
+	claim("after the first has gone")
+}
+
+// TestHalfOpen shows that a session whose peer fell silent gives way to the node's next one.
+func TestHalfOpen(t *testing.T) {
+	s := newSite(t, store.New(tables.Schema, nil), 0, 0)
+	s.hub.cfg.Timings.Takeover = 100 * time.Millisecond
+	n := s.fake("a")
+	s.synced(1)
+	n.sw.Silence(true)
+	rec, _ := tables.Nodes.Get(s.st.Snapshot(), "a")
+	next := oftest.New(oftest.Options{DatapathID: rec.DatapathID()})
+	nc, err := net.Dial("tcp", s.of.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { defer close(done); _ = next.Serve(ctx, nc) }()
+	s.until("the new session served", func() bool { return len(next.Flows()) == 12 })
+	cancel()
+	<-done
+}
+
+// TestRefusedFlow shows that a flow which a switch will not take puts its own port in fault and holds up nobody else.
+func TestRefusedFlow(t *testing.T) {
+	s := newSite(t, store.New(tables.Schema, nil), 0, 0)
+	n := s.fake("a")
+	s.synced(1)
+	bad := vm("11111111-1111", "a", 3)
+	n.sw.Refuse(func(m openflow.Message) *openflow.Error {
+		if f, ok := m.(*openflow.FlowMod); ok && bytes.Contains(f.Match, bad.MAC[:]) {
+			return &openflow.Error{Type: 5, Code: 1} // OFPET_FLOW_MOD_FAILED, OFPFMFC_TABLE_FULL
+		}
+		return nil
+	})
+	n.plug(t, "11111111-1111")
+	n.plug(t, "22222222-2222")
+	s.commit(func(tx *store.Txn) {
+		network(tx)
+		tables.Ports.Put(tx, bad.ID, bad)
+		tables.Ports.Put(tx, "22222222-2222", vm("22222222-2222", "a", 4))
+	})
+	s.until("the good port active", func() bool { return s.status("22222222-2222").Status == model.StatusActive })
+	s.until("the bad port in fault", func() bool {
+		v := s.status(bad.ID)
+		return v.Status == model.StatusError && strings.Contains(v.Reason, "refuses")
+	})
+	// Once the switch has room again, the next whole comparison mends it.
+	n.sw.Refuse(nil)
+	n.sw.Drop()
+	s.until("the port heals", func() bool { return s.status(bad.ID).Status == model.StatusActive })
+}
+
+// TestWrongHost shows that a node cannot take a port by claiming its iface-id (SA-33).
+func TestWrongHost(t *testing.T) {
+	s := newSite(t, store.New(tables.Schema, nil), 0, 0)
+	a, b := s.fake("a"), s.fake("b")
+	s.synced(2)
+	s.commit(func(tx *store.Txn) { network(tx); tables.Ports.Put(tx, "11111111-1111", vm("11111111-1111", "a", 3)) })
+	b.plug(t, "11111111-1111")
+	s.until("the claim was seen", func() bool {
+		_, ok := tables.Plugs.Get(s.st.Snapshot(), model.PlugKey("b", "11111111-1111"))
+		return ok
+	})
+	s.synced(2)
+	if f := len(b.sw.Flows()); f != 12 {
+		t.Errorf("the claimant holds %d flows, want the 12 initial ones", f)
+	}
+	if got := s.status("11111111-1111").Status; got == model.StatusActive {
+		t.Error("the port became active on the wrong node")
+	}
+	a.plug(t, "11111111-1111")
+	s.until("active on its own host", func() bool { return s.status("11111111-1111").Status == model.StatusActive })
+}
+
+// TestPruneNeedsReport shows that a switch which calls before its node has reported its interfaces loses nothing.
+func TestPruneNeedsReport(t *testing.T) {
+	s := newSite(t, store.New(tables.Schema, nil), 0, 0)
+	n := s.fake("a")
+	s.synced(1)
+	n.plug(t, "11111111-1111")
+	s.commit(func(tx *store.Txn) { network(tx); tables.Ports.Put(tx, "11111111-1111", vm("11111111-1111", "a", 3)) })
+	s.until("active", func() bool { return s.status("11111111-1111").Status == model.StatusActive })
+	s.synced(1)
+	flows, mods := len(n.sw.Flows()), n.sw.Counts().FlowMods
+	s.stop()
+	again := newSite(t, reopen(t, s.st), s.ovsdbPort, s.ofPort)
+	again.until("the switch is back", func() bool { i, _ := again.hub.Nodes(t.Context()); return len(i) == 1 && i[0].OpenFlow })
+	if got := len(n.sw.Flows()); got != flows {
+		t.Errorf("%d flows after the switch called first, want %d", got, flows)
+	}
+	if got := again.status("11111111-1111").Status; got != model.StatusActive {
+		t.Errorf("status %q while the node has yet to report, want it to stay ACTIVE", got)
+	}
+	if err := n.db.Dial("tcp", again.ovsdb.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	again.synced(1)
+	if got := n.sw.Counts().FlowMods; got != mods {
+		t.Errorf("%d flow mods were sent across the restart, want none", got-mods)
+	}
+}
