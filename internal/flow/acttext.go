@@ -389,3 +389,6 @@ func appendNAT(b []byte, a openflow.NAT) []byte {
 	}
 	return append(b, ')')
 }
+
+// ActionText is one action as ovs-ofctl prints it.
+func ActionText(a openflow.Action) string { return string(appendAct(nil, a)) }
