@@ -336,9 +336,10 @@ func TestRefusals(t *testing.T) {
 				txn.Update("Open_vSwitch", ovsdb.All(), ovsdb.Fields{"next_cfg": ovsdb.Int(1 << 62)})
 				txn.Mutate("Open_vSwitch", ovsdb.All(), ovsdb.Mutation{Column: "next_cfg", Mutator: "*=", Value: ovsdb.Int(4)})
 			}, ovsdb.RangeError, 1},
-			"unknown table":  {func(txn *ovsdb.Txn) { txn.Delete("Nope", nil) }, "", 0},
-			"unknown column": {func(txn *ovsdb.Txn) { txn.Update("Bridge", nil, ovsdb.Fields{"nope": ovsdb.Int(1)}) }, "", 0},
-			"wrong type":     {func(txn *ovsdb.Txn) { txn.Update("Bridge", nil, ovsdb.Fields{"stp_enable": ovsdb.Int(1)}) }, "", 0},
+			"unknown table":          {func(txn *ovsdb.Txn) { txn.Delete("Nope", nil) }, "", 0},
+			"unknown column":         {func(txn *ovsdb.Txn) { txn.Update("Bridge", nil, ovsdb.Fields{"nope": ovsdb.Int(1)}) }, "", 0},
+			"unknown column, no row": {func(txn *ovsdb.Txn) { txn.Update("Mirror", nil, ovsdb.Fields{"nope": ovsdb.Int(1)}) }, "", 0},
+			"wrong type":             {func(txn *ovsdb.Txn) { txn.Update("Bridge", nil, ovsdb.Fields{"stp_enable": ovsdb.Int(1)}) }, "", 0},
 			"same name for two rows": {func(txn *ovsdb.Txn) {
 				txn.Append(ovsdb.Op{Op: "insert", Table: "QoS", UUIDName: "q"}, ovsdb.Op{Op: "insert", Table: "QoS", UUIDName: "q"})
 			}, ovsdb.DuplicateUUIDName, 1},

@@ -11,22 +11,21 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"nagare/ovsdb"
 )
 
 const vswitchSchema = "/usr/share/openvswitch/vswitch.ovsschema"
 
 // realServer is a private ovsdb-server without ovs-vswitchd.
 type realServer struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	socket string // unix socket that it listens on
+	stop   func() // ends the process
 }
 
 // startReal runs ovsdb-server on a fresh database for the time of the test. Without
 // Open vSwitch installed the test fails, unless NAGARE_NO_OVS=1 says so is fine.
-func startReal(t *testing.T, args ...string) *realServer {
+func startReal(t testing.TB, args ...string) *realServer {
 	t.Helper()
 	path := "PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin"
 	os.Setenv("PATH", strings.TrimPrefix(path, "PATH="))
@@ -49,7 +48,7 @@ func startReal(t *testing.T, args ...string) *realServer {
 	return r
 }
 
-func (r *realServer) start(args ...string) *exec.Cmd {
+func (r *realServer) start(args ...string) {
 	r.t.Helper()
 	cmd := exec.Command("ovsdb-server", append([]string{filepath.Join(r.dir, "conf.db"), "--remote=punix:" + r.socket,
 		"--remote=db:Open_vSwitch,Open_vSwitch,manager_options", "--unixctl=" + filepath.Join(r.dir, "ctl"),
@@ -62,6 +61,11 @@ func (r *realServer) start(args ...string) *exec.Cmd {
 	}
 	exited := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(exited) }()
+	r.stop = func() {
+		_ = cmd.Process.Kill()
+		<-exited
+		os.Remove(r.socket)
+	}
 	r.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		<-exited
@@ -76,7 +80,7 @@ func (r *realServer) start(args ...string) *exec.Cmd {
 	defer tick.Stop()
 	for {
 		if _, err := os.Stat(r.socket); err == nil {
-			return cmd
+			return
 		}
 		select {
 		case <-exited:
@@ -109,23 +113,4 @@ func (r *realServer) run(name string, args ...string) string {
 func (r *realServer) vsctl(args ...string) string {
 	r.t.Helper()
 	return r.run("ovs-vsctl", append([]string{"--no-wait", "--db=unix:" + r.socket}, args...)...)
-}
-
-func TestRealDump(t *testing.T) {
-	r := startReal(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	nc, err := ovsdb.Dial(ctx, "unix:"+r.socket, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := ovsdb.NewSession(nc, ovsdb.Options{})
-	defer s.Close()
-	m := ovsdb.NewMirror("Open_vSwitch", ovsdb.SwitchTables())
-	if err := s.Monitor(ctx, m); err != nil {
-		t.Fatal(err)
-	}
-	if b, err := m.Next(ctx); err != nil || !b.Initial || len(b.Changes) != 1 || b.Changes[0].Table != "Open_vSwitch" {
-		t.Errorf("first batch %+v, %v", b, err)
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"nagare/ovsdb"
@@ -147,7 +148,7 @@ func (c *conn) answer(method string, params []json.RawMessage) ([]byte, error) {
 		if err := s.wantDB(params[0]); err != nil {
 			return nil, err
 		}
-		return s.schema.AppendJSON(nil), nil
+		return schemaJSON(s.schema), nil
 	case "monitor":
 		return s.startMonitor(c, 1, params)
 	case "monitor_cond":
@@ -182,6 +183,16 @@ func (c *conn) answer(method string, params []json.RawMessage) ([]byte, error) {
 		return fmt.Appendf(nil, "%q", ovsdb.UUID{1}), nil
 	}
 	return nil, faultf(ovsdb.UnknownMethod, "")
+}
+
+var schemaTexts sync.Map // *ovsdb.Schema to []byte
+
+func schemaJSON(schema *ovsdb.Schema) []byte {
+	if have, ok := schemaTexts.Load(schema); ok {
+		return have.([]byte)
+	}
+	have, _ := schemaTexts.LoadOrStore(schema, schema.AppendJSON(nil))
+	return have.([]byte)
 }
 
 func (c *conn) owns(name string) bool {

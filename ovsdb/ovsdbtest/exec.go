@@ -104,6 +104,11 @@ func (x *execution) one(op *ovsdb.Op) (a answer, err error) {
 			return f
 		})
 	case ovsdb.OpUpdate:
+		for name := range op.Row {
+			if _, ok := tb.index[name]; !ok {
+				return a, noColumn(tb, name)
+			}
+		}
 		a.counts = true
 		f = x.match(tb, op.Where, func(r *row) *fault {
 			a.count++
@@ -112,6 +117,11 @@ func (x *execution) one(op *ovsdb.Op) (a answer, err error) {
 			return x.assign(tb, c, op.Row, true)
 		})
 	case ovsdb.OpMutate:
+		for _, m := range op.Mutations {
+			if _, ok := tb.index[m.Column]; !ok {
+				return a, noColumn(tb, m.Column)
+			}
+		}
 		a.counts = true
 		f = x.match(tb, op.Where, func(r *row) *fault {
 			a.count++
@@ -133,6 +143,10 @@ func (x *execution) one(op *ovsdb.Op) (a answer, err error) {
 		return a, f
 	}
 	return a, nil
+}
+
+func noColumn(tb *table, name string) *fault {
+	return faultf(ovsdb.SyntaxFault, "no column named %s in table %s", name, tb.name)
 }
 
 func (x *execution) insert(tb *table, op *ovsdb.Op) (ovsdb.UUID, *fault) {
@@ -164,7 +178,7 @@ func (x *execution) assign(tb *table, r *row, fields ovsdb.Fields, update bool) 
 	for name, v := range fields {
 		i, ok := tb.index[name]
 		if !ok {
-			return faultf(ovsdb.SyntaxFault, "no column named %s in table %s", name, tb.name)
+			return noColumn(tb, name)
 		}
 		v, f := x.resolve(v)
 		if f != nil {
@@ -218,10 +232,7 @@ func (x *execution) resolve(v ovsdb.Value) (ovsdb.Value, *fault) {
 func (x *execution) mutate(tb *table, r *row, mutations []ovsdb.Mutation) *fault {
 	c := r.clone()
 	for _, m := range mutations {
-		i, ok := tb.index[m.Column]
-		if !ok {
-			return faultf(ovsdb.SyntaxFault, "no column named %s in table %s", m.Column, tb.name)
-		}
+		i := tb.index[m.Column]
 		arg, f := x.resolve(m.Value)
 		if f != nil {
 			return f
@@ -281,7 +292,7 @@ func checkCondition(tb *table, column string, v ovsdb.Value) (ovsdb.Value, *faul
 	}
 	i, ok := tb.index[column]
 	if !ok {
-		return nil, faultf(ovsdb.SyntaxFault, "no column named %s in table %s", column, tb.name)
+		return nil, noColumn(tb, column)
 	}
 	return checkValue(v, tb.types[i], true)
 }
@@ -313,7 +324,7 @@ func project(tb *table, r *row, columns []string) (ovsdb.Fields, *fault) {
 	f := make(ovsdb.Fields, len(columns))
 	for _, name := range columns {
 		if _, ok := tb.index[name]; !ok && name != "_uuid" && name != "_version" {
-			return nil, faultf(ovsdb.SyntaxFault, "no column named %s in table %s", name, tb.name)
+			return nil, noColumn(tb, name)
 		}
 		f[name] = r.column(tb, name)
 	}

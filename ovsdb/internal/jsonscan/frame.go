@@ -20,7 +20,7 @@ var ErrTooLong = errors.New("json message over the limit")
 
 const (
 	firstBuffer = 4 << 10
-	keepBuffer  = 64 << 10 // a larger buffer is given back once it is empty
+	keepBuffer  = 8 << 10 // a larger buffer is given back once it is empty
 )
 
 // Framer cuts a byte stream into messages. It must be used by one goroutine;

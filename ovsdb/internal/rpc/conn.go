@@ -24,7 +24,7 @@ var ErrBacklog = errors.New("json-rpc peer does not read")
 
 const (
 	writeChunk = 16 << 10 // a deadline covers one chunk, so slow links still pass
-	keepQueue  = 64 << 10 // larger write buffers are given back
+	keepQueue  = 8 << 10  // larger write buffers are given back
 )
 
 // Options bound a Conn. All fields are needed.
