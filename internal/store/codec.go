@@ -155,7 +155,7 @@ func decodeValue[T any](b []byte) (any, string, error) {
 	strict.DisallowUnknownFields()
 	err := strict.Decode(&v)
 	if err == nil {
-		if strict.More() {
+		if len(bytes.TrimSpace(b[strict.InputOffset():])) > 0 {
 			return nil, "", errors.New("text after the value")
 		}
 		return v, "", nil

@@ -3,6 +3,7 @@
 package store_test
 
 import (
+	"fmt"
 	"testing"
 
 	"nagare/internal/store"
@@ -11,6 +12,7 @@ import (
 
 // TestConformance runs the suite over every log.
 func TestConformance(t *testing.T) {
+	endpoint, places := store.StartEtcd(t, 512), 0
 	for _, b := range []storetest.Backend{
 		{Name: "memory", Place: func(testing.TB) func() store.Options {
 			m := store.NewMemory(store.Limits{})
@@ -19,6 +21,11 @@ func TestConformance(t *testing.T) {
 		{Name: "embedded", Place: func(t testing.TB) func() store.Options {
 			dir := t.TempDir()
 			return func() store.Options { return store.Options{DataDir: dir} }
+		}},
+		{Name: "external", Place: func(t testing.TB) func() store.Options {
+			places++
+			prefix := fmt.Sprintf("/place%d/", places)
+			return func() store.Options { return store.Options{Endpoints: []string{endpoint}, Prefix: prefix} }
 		}},
 	} {
 		t.Run(b.Name, func(t *testing.T) { storetest.Run(t, b) })
