@@ -139,19 +139,26 @@ func until(ctx context.Context, within time.Duration, what string, ready func(co
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	var last error
 	for {
 		err := ready(ctx)
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() != nil && last != nil {
+			err = last // this one tells of the time that is over, the one before of the reason
+		}
+		last = err
 		var final finalError
 		if errors.As(err, &final) {
 			return fmt.Errorf("%s: %w", what, final.err)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s: not within %v: %w", what, within, err)
 		case <-tick.C:
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: not within %v: %w", what, within, err)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -28,10 +29,16 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
+		if os.Args[1] == "serve" {
+			os.Exit(serveFake(ctx, os.Args[2:]))
+		}
 		os.Exit(cli.Main(ctx, os.Args[1:], os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
+
+// labs numbers the labs of this process.
+var labs atomic.Int32
 
 // newLab gives a lab of its own to a test, and takes it down at the end.
 func newLab(t *testing.T) *lab.Lab {
@@ -39,7 +46,7 @@ func newLab(t *testing.T) *lab.Lab {
 	if err := lab.Require(); err != nil {
 		t.Skipf("a lab cannot be built here: %v", err)
 	}
-	l, err := lab.New(filepath.Join(t.TempDir(), "labs"), fmt.Sprintf("t%d", os.Getpid()))
+	l, err := lab.New(filepath.Join(t.TempDir(), "labs"), fmt.Sprintf("t%d-%d", os.Getpid(), labs.Add(1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,6 +144,7 @@ func tunnel(local, remote string) []string {
 // flows loaded by hand: DHCP over the tunnel from the node's DHCP process, ping on
 // one node and between two; then a restart of the switches; then nothing is left.
 func TestScenarioWithoutServer(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	ctx := t.Context()
 	began := time.Now()
@@ -269,6 +277,7 @@ func nothingLeft(t *testing.T, l *lab.Lab) {
 
 // TestDownOfAHalfMadeLab breaks Up at each step and holds that Down removes it.
 func TestDownOfAHalfMadeLab(t *testing.T) {
+	t.Parallel()
 	for _, after := range []time.Duration{0, 20 * time.Millisecond, 60 * time.Millisecond, 120 * time.Millisecond, 250 * time.Millisecond} {
 		t.Run(after.String(), func(t *testing.T) {
 			l := newLab(t)

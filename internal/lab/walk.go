@@ -309,9 +309,11 @@ func (w *walk) checkNode(ctx context.Context, node, state string) error {
 		if err != nil {
 			return err
 		}
-		if facts, err = w.l.facts(ctx, node); err != nil {
+		seen, err := w.l.facts(ctx, node)
+		if err != nil {
 			return err
 		}
+		facts = seen
 		sub := w.substitution(p, node, facts)
 		if wantFlows, err = goldenFlows(golden, sub); err != nil {
 			return finalError{err}

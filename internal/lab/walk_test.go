@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"bytes"
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"nagare/internal/lab"
+)
+
+// walked runs the scenario and fails the test for each statement that did not hold.
+func walked(t *testing.T, l *lab.Lab, o lab.WalkOptions) []lab.Statement {
+	t.Helper()
+	statements, err := l.Walkthrough(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range statements {
+		if !s.Held {
+			t.Errorf("step %d: %s: %s", s.Step, s.Text, s.Detail)
+		}
+	}
+	return statements
+}
+
+func needOpenStackClient(t *testing.T) {
+	if _, err := exec.LookPath("openstack"); err != nil {
+		t.Skip("the openstack client is not installed")
+	}
+}
+
+func TestWalkthroughInParts(t *testing.T) {
+	t.Parallel()
+	needOpenStackClient(t)
+	l := newLab(t)
+	var narration bytes.Buffer
+	l.Out = &narration
+	defer func() { t.Log(narration.String()) }()
+	up := lab.UpOptions{IDs: "recorded", HostIP: "127.0.0.77"}
+	first := walked(t, l, lab.WalkOptions{Up: up, Until: 0})
+	if len(first) < 15 {
+		t.Errorf("step 0 proved only %d statements", len(first))
+	}
+	walked(t, l, lab.WalkOptions{Until: 1})
+	if !strings.Contains(narration.String(), "$ openstack network create net01") {
+		t.Error("the narration does not show the creation of the network")
+	}
+	all := walked(t, l, lab.WalkOptions{Until: 2})
+	for _, s := range all {
+		if s.Step == 0 {
+			t.Errorf("step 0 was run again: %s", s.Text)
+		}
+	}
+	narration.Reset()
+	again := walked(t, l, lab.WalkOptions{Until: 2})
+	if len(again) == 0 || strings.Contains(narration.String(), "network create") {
+		t.Errorf("a repeated run proved %d statements, or created again:\n%s", len(again), narration.String())
+	}
+	if _, err := l.Walkthrough(t.Context(), lab.WalkOptions{Until: 1}); err == nil {
+		t.Error("step 1 ran in a lab that is at step 2")
+	}
+	if err := l.Up(t.Context(), lab.UpOptions{IDs: "generated"}); err != nil {
+		t.Log("other ids are refused:", err)
+	} else {
+		t.Error("a lab with recorded ids came up with generated ones")
+	}
+	if err := l.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	nothingLeft(t, l)
+}
+
+func TestWalkthroughOnOneNode(t *testing.T) {
+	t.Parallel()
+	needOpenStackClient(t)
+	l := newLab(t)
+	walked(t, l, lab.WalkOptions{Up: lab.UpOptions{Nodes: []string{"controller"}, HostIP: "127.0.0.78"}, Until: 2})
+}
+
+// TestWalkthroughTellsWhatIsWrong leaves one flow out: the run has to go on, say
+// which flow is missing, and not hold.
+func TestWalkthroughTellsWhatIsWrong(t *testing.T) {
+	const fault = "table=90,priority=0 actions=goto_table:100"
+	t.Setenv("FAKE_FAULT", fault)
+	l := newLab(t)
+	statements, err := l.Walkthrough(t.Context(), lab.WalkOptions{Up: lab.UpOptions{Nodes: []string{"controller"}, HostIP: "127.0.0.79"}, Until: 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed []lab.Statement
+	for _, s := range statements {
+		if !s.Held {
+			failed = append(failed, s)
+		}
+	}
+	if len(failed) != 1 || !strings.Contains(failed[0].Detail, "- "+fault) {
+		t.Errorf("failed: %+v, want the one about the flows, naming %s", failed, fault)
+	}
+}
+
+func TestTwoLabsSideBySide(t *testing.T) {
+	t.Parallel()
+	a := newLab(t)
+	if err := a.Up(t.Context(), lab.UpOptions{Nodes: []string{"controller"}, HostIP: "127.0.0.80"}); err != nil {
+		t.Fatal(err)
+	}
+	b := newLab(t)
+	b.Name += "b"
+	err := b.Up(t.Context(), lab.UpOptions{Nodes: []string{"controller"}, HostIP: "127.0.0.80"})
+	if err == nil || !strings.Contains(err.Error(), "--host-ip") {
+		t.Errorf("a second lab on the same address: %v", err)
+	}
+	if err := b.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Up(t.Context(), lab.UpOptions{Nodes: []string{"controller"}, HostIP: "127.0.0.81"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []*lab.Lab{a, b} {
+		if s, err := l.Status(t.Context()); err != nil || !s.Healthy {
+			t.Errorf("lab %s: %+v, %v", l.Name, s, err)
+		}
+	}
+	if err := b.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := a.Status(t.Context()); err != nil || !s.Healthy {
+		t.Errorf("the first lab after the second went down: %+v, %v", s, err)
+	}
+	if _, err := b.OpenRC("demo"); !errors.Is(err, lab.ErrNotUp) {
+		t.Errorf("openrc of a lab that is down: %v", err)
+	}
+}
