@@ -20,6 +20,7 @@ import (
 
 // commands lists the constructors of all top-level commands.
 var commands = []func() *cobra.Command{
+	newServeCommand,
 	newLabCommand,
 	newNodeCommand,
 }

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package app puts the parts of the server together: the store, the hub, the listeners, the APIs. It is the only package,
+// beside the command line, that knows them all.
+//
+// Invariants: the server is a list of tasks in one group; the first that fails ends all, and Serve returns when all have
+// ended. Nothing is served before the store is loaded. What is open beyond loopback is said in the log at start.
+//
+// Callers: internal/cli (nagare serve) and end-to-end tests.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"nagare/internal/alloc"
+	"nagare/internal/api/admin"
+	"nagare/internal/api/neutron"
+	"nagare/internal/compile"
+	"nagare/internal/identity"
+	"nagare/internal/netvirt"
+	"nagare/internal/pipeline"
+	"nagare/internal/southbound"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+)
+
+// Version is set by the build.
+var Version = "0.1.0-dev"
+
+// Server is a server being put together or running.
+type Server struct {
+	cfg   Config
+	log   *slog.Logger
+	store *store.Store
+	hub   *southbound.Hub
+	api   *neutron.API
+	users identity.Validator
+	dhcp  *dhcpFeed
+	start time.Time
+	ready atomic.Bool
+}
+
+// Serve runs a server until ctx ends or a part fails.
+func Serve(ctx context.Context, cfg Config) error {
+	if err := cfg.complete(); err != nil {
+		return err
+	}
+	logs, err := openLog(&cfg)
+	if err != nil {
+		return err
+	}
+	defer logs.Close()
+	s := &Server{cfg: cfg, log: logs.logger("app"), start: time.Now()}
+	st, err := store.Open(ctx, tables.Schema, store.Options{DataDir: cfg.DataDir, Endpoints: cfg.EtcdEndpoints, Logger: logs.logger("store")})
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	s.store = st
+	defer func() {
+		if err := st.Close(); err != nil {
+			s.log.Error("store not closed cleanly", "error", err)
+		}
+	}()
+	var rules *compile.Rulebook
+	switch cfg.Profile {
+	case "classic":
+		rules = netvirt.Classic()
+		s.log.Warn("profile classic is no security boundary: it reproduces the recorded tables, which let pass what they do not name")
+	}
+	s.hub = southbound.New(southbound.Config{
+		Store: st, Rules: rules, Check: pipeline.Check, Log: logs.logger("southbound"), ControllerPort: cfg.OpenFlowPort,
+		Enrol: southbound.Enrolment(cfg.Enrol), Timings: southbound.Timings{Audit: cfg.Audit.Duration(), LLDP: cfg.LLDP.Duration()},
+	})
+	s.dhcp = newDHCPFeed(st)
+	if err := s.openAPIs(ctx, logs); err != nil {
+		return err
+	}
+	return s.run(ctx, logs)
+}
+
+// openAPIs makes the users and the Neutron API.
+func (s *Server) openAPIs(ctx context.Context, logs *logs) error {
+	var ids alloc.IDs = alloc.Random{}
+	if s.cfg.IDs != "" {
+		rec, err := alloc.LoadRecorded(s.cfg.IDs)
+		if err != nil {
+			return fmt.Errorf("ids file: %w", err)
+		}
+		ids = rec
+	}
+	switch s.cfg.Auth {
+	case "builtin":
+		if err := s.bootstrap(ctx); err != nil {
+			return err
+		}
+		s.users = identity.New(identity.Config{Store: s.store, PublicURL: s.url(s.cfg.IdentityPort) + "/v3",
+			NetworkURL: s.url(s.cfg.NeutronPort), Log: logs.logger("identity")})
+	case "none":
+		s.log.Warn("auth is off: whoever reaches the APIs is administrator")
+		s.users = identity.None{}
+	}
+	s.api = neutron.New(neutron.Config{
+		Store: s.store, Auth: s.users, IDs: ids, Alloc: &alloc.Allocator{}, PublicURL: s.url(s.cfg.NeutronPort),
+		IdentityURL: s.url(s.cfg.IdentityPort), Profile: s.cfg.Profile, Log: logs.logger("neutron"),
+	})
+	return nil
+}
+
+func (s *Server) url(port int) string {
+	return "http://" + net.JoinHostPort(s.cfg.PublicHost, fmt.Sprint(port))
+}
+
+// bootstrap makes the first users from the operator's password file.
+func (s *Server) bootstrap(ctx context.Context) error {
+	if identity.Bootstrapped(s.store.Snapshot()) {
+		return nil
+	}
+	if s.cfg.BootstrapPasswordFile == "" {
+		return errors.New("no users yet and no password for the first ones: give --bootstrap-password-file FILE (there is no default password), or --auth none")
+	}
+	b, err := os.ReadFile(s.cfg.BootstrapPasswordFile)
+	if err != nil {
+		return fmt.Errorf("bootstrap password: %w", err)
+	}
+	return identity.Bootstrap(ctx, s.store, strings.TrimSpace(string(b)))
+}
+
+// run opens the listeners and runs the tasks.
+func (s *Server) run(ctx context.Context, logs *logs) error {
+	g, ctx := errgroup.WithContext(ctx)
+	listeners, err := s.listen()
+	if err != nil {
+		return err
+	}
+	g.Go(func() error { return s.hub.Run(ctx) })
+	g.Go(func() error { return s.dhcp.run(ctx) })
+	g.Go(func() error { return s.placeDHCP(ctx) })
+	g.Go(func() error { return s.hub.Serve(ctx, listeners.ovsdb, s.hub.ServeOVSDB) })
+	g.Go(func() error { return s.hub.Serve(ctx, listeners.openflow, s.hub.ServeOpenFlow) })
+	serve := func(l net.Listener, name string, h http.Handler) {
+		srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+			ErrorLog: slog.NewLogLogger(logs.logger(name).Handler(), slog.LevelDebug)}
+		g.Go(func() error {
+			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("%s listener %s: %w", name, l.Addr(), err)
+			}
+			return nil
+		})
+		g.Go(func() error {
+			<-ctx.Done()
+			drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			if srv.Shutdown(drain) != nil {
+				return srv.Close()
+			}
+			return nil
+		})
+	}
+	serve(listeners.neutron, "neutron", s.api)
+	if svc, ok := s.users.(*identity.Service); ok {
+		serve(listeners.identity, "identity", svc.Handler())
+	}
+	serve(listeners.admin, "admin", s.adminHandler(ctx))
+	g.Go(func() error { return s.becomeReady(ctx) })
+	return g.Wait()
+}
+
+// becomeReady says so once the hub has compiled what the store held at start.
+func (s *Server) becomeReady(ctx context.Context) error {
+	if err := s.hub.WaitCompiled(ctx, s.store.Snapshot().Seq()); err != nil {
+		return nil // ended before it was ready
+	}
+	s.ready.Store(true)
+	s.log.Info("ready", "revision", uint64(s.store.Snapshot().Revision()), "profile", s.cfg.Profile, "after", time.Since(s.start).Round(time.Millisecond).String())
+	return nil
+}
+
+// adminHandler serves everything on the admin port.
+func (s *Server) adminHandler(ctx context.Context) http.Handler {
+	m := http.NewServeMux()
+	m.Handle("/nagare/v1/", admin.Handler(backend{s}, s.authorize))
+	m.Handle("GET /metrics", s.metrics())
+	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	m.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !s.ready.Load() || ctx.Err() != nil {
+			http.Error(w, "not ready: the store is not compiled yet, or the server is stopping", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return m
+}
+
+// authorize checks a request's token for one of the roles.
+func (s *Server) authorize(r *http.Request, roles ...string) (string, error) {
+	p, err := s.users.Validate(r.Context(), r.Header.Get("X-Auth-Token"))
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", admin.ErrUnauthorized, err)
+	}
+	for _, role := range roles {
+		if p.HasRole(role) {
+			return p.UserName, nil
+		}
+	}
+	return "", fmt.Errorf("%w: user %s has none of the roles %s", admin.ErrForbidden, p.UserName, strings.Join(roles, ", "))
+}
+
+// placeDHCP gives DHCP ports a node when nodes come or change.
+func (s *Server) placeDHCP(ctx context.Context) error {
+	w := s.store.Watch()
+	defer w.Close()
+	for {
+		_, ch, err := w.Next(ctx)
+		if err != nil {
+			return nil
+		}
+		due := ch.All
+		for _, r := range ch.Records {
+			due = due || r.Table == tables.Nodes.Name() && r.PlaneChanged
+		}
+		if !due {
+			continue
+		}
+		if err := s.api.PlaceDHCPPorts(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("dhcp ports not placed; the next change of a node tries again", "error", err)
+		}
+	}
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+)
+
+// Config is the server's configuration: flags, NAGARE_* variables and the YAML file mean the same fields. The tags are the
+// names in all three (dashes in flags and in the file; upper case and underscores in variables).
+type Config struct {
+	DataDir               string   `yaml:"data-dir" help:"directory of the embedded etcd"`
+	EtcdEndpoints         []string `yaml:"etcd-endpoints" help:"an existing etcd cluster, instead of the embedded one"`
+	Profile               string   `yaml:"profile" help:"classic: the recorded tables, no security boundary"`
+	ListenIP              string   `yaml:"listen-ip" help:"address of every listener"`
+	PublicHost            string   `yaml:"public-host" help:"host that the service catalog names (default: the listen address)"`
+	NeutronPort           int      `yaml:"neutron-port" help:"Neutron API"`
+	IdentityPort          int      `yaml:"identity-port" help:"built-in Identity v3"`
+	AdminPort             int      `yaml:"admin-port" help:"admin API, metrics, health"`
+	OVSDBPort             int      `yaml:"ovsdb-port" help:"OVSDB: what nodes' managers point at"`
+	OpenFlowPort          int      `yaml:"openflow-port" help:"OpenFlow: what we set bridges' controllers to"`
+	SouthboundPlaintext   bool     `yaml:"southbound-plaintext" help:"accept nodes over plain tcp beyond loopback"`
+	Enrol                 string   `yaml:"enrol" help:"unknown nodes: auto (pinned and served) or approve (wait for an operator)"`
+	Auth                  string   `yaml:"auth" help:"builtin (Identity v3 of ours) or none (everybody is administrator; loopback only)"`
+	BootstrapPasswordFile string   `yaml:"bootstrap-password-file" help:"password of the first users, read once"`
+	IDs                   string   `yaml:"ids" help:"file of recorded ids to replay"`
+	LogFile               string   `yaml:"log-file" help:"append the log here instead of standard error"`
+	LogLevel              string   `yaml:"log-level" help:"debug, info, warn or error; per subsystem as subsystem=level, joined with commas"`
+	LogFormat             string   `yaml:"log-format" help:"text or json"`
+	Audit                 Seconds  `yaml:"audit" help:"seconds between comparisons of each switch with its desired state"`
+	LLDP                  Seconds  `yaml:"lldp" help:"seconds between LLDP frames on each port"`
+}
+
+// Seconds is a whole number of seconds; 0 means the default.
+type Seconds int
+
+// Duration converts.
+func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Second }
+
+// Defaults is the configuration that nothing was said about.
+func Defaults() Config {
+	return Config{DataDir: "/var/lib/nagare", Profile: "classic", ListenIP: "127.0.0.1", NeutronPort: 9696, IdentityPort: 5000,
+		AdminPort: 8181, OVSDBPort: 6640, OpenFlowPort: 6653, Enrol: "auto", Auth: "builtin", LogLevel: "info", LogFormat: "text",
+		Audit: 30, LLDP: 5}
+}
+
+// complete checks the configuration and fills in what follows from the rest. All faults are reported together.
+func (c *Config) complete() error {
+	var faults []error
+	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	ip, err := netip.ParseAddr(c.ListenIP)
+	if err != nil {
+		bad("listen-ip %q: want an address", c.ListenIP)
+	}
+	if c.PublicHost == "" {
+		c.PublicHost = c.ListenIP
+		if ip.IsUnspecified() {
+			bad("listen-ip %s is every address: say by public-host which one clients shall use", ip)
+		}
+	}
+	if c.Profile != "classic" {
+		bad("profile %q: this version serves classic only", c.Profile)
+	}
+	if c.Enrol != "auto" && c.Enrol != "approve" {
+		bad("enrol %q: want auto or approve", c.Enrol)
+	}
+	switch {
+	case c.Auth != "builtin" && c.Auth != "none":
+		bad("auth %q: want builtin or none", c.Auth)
+	case c.Auth == "none" && !ip.IsLoopback():
+		bad("auth none on %s: without authentication the server listens on loopback only", ip)
+	}
+	if !ip.IsLoopback() && !c.SouthboundPlaintext {
+		bad("listen-ip %s: nodes would be accepted over plain tcp; say southbound-plaintext if the underlay is trusted", ip)
+	}
+	if c.DataDir == "" && len(c.EtcdEndpoints) == 0 {
+		bad("no place for data: give data-dir or etcd-endpoints")
+	}
+	for name, p := range map[string]int{"neutron-port": c.NeutronPort, "identity-port": c.IdentityPort, "admin-port": c.AdminPort,
+		"ovsdb-port": c.OVSDBPort, "openflow-port": c.OpenFlowPort} {
+		if p < 1 || p > 65535 {
+			bad("%s %d: want 1 to 65535", name, p)
+		}
+	}
+	if c.Audit < 0 || c.LLDP < 0 {
+		bad("audit %d, lldp %d: want seconds, not less than 0", c.Audit, c.LLDP)
+	}
+	if _, _, err := parseLevels(c.LogLevel); err != nil {
+		faults = append(faults, err)
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		bad("log-format %q: want text or json", c.LogFormat)
+	}
+	return errors.Join(faults...)
+}
+
+// listeners are the server's sockets.
+type listeners struct{ neutron, identity, admin, ovsdb, openflow net.Listener }
+
+// listen opens all sockets or none.
+func (s *Server) listen() (l listeners, err error) {
+	var open []net.Listener
+	defer func() {
+		if err != nil {
+			for _, o := range open {
+				o.Close()
+			}
+		}
+	}()
+	for _, w := range []struct {
+		to   *net.Listener
+		port int
+		what string
+		skip bool
+	}{
+		{&l.neutron, s.cfg.NeutronPort, "neutron-port", false}, {&l.identity, s.cfg.IdentityPort, "identity-port", s.cfg.Auth != "builtin"},
+		{&l.admin, s.cfg.AdminPort, "admin-port", false}, {&l.ovsdb, s.cfg.OVSDBPort, "ovsdb-port", false},
+		{&l.openflow, s.cfg.OpenFlowPort, "openflow-port", false},
+	} {
+		if w.skip {
+			continue
+		}
+		*w.to, err = net.Listen("tcp", net.JoinHostPort(s.cfg.ListenIP, fmt.Sprint(w.port)))
+		if err != nil {
+			return l, fmt.Errorf("%s: %w; is another server running?", w.what, err)
+		}
+		open = append(open, *w.to)
+	}
+	if ip, _ := netip.ParseAddr(s.cfg.ListenIP); !ip.IsLoopback() {
+		s.log.Warn("listening beyond loopback; southbound and APIs are plain tcp", "ip", s.cfg.ListenIP)
+	}
+	return l, nil
+}
+
+// logs is the log stream with a level per subsystem.
+type logs struct {
+	io.Closer
+	handler slog.Handler
+	level   slog.Level
+	levels  map[string]slog.Level
+}
+
+func openLog(c *Config) (*logs, error) {
+	l := &logs{Closer: io.NopCloser(nil)}
+	l.level, l.levels, _ = parseLevels(c.LogLevel)
+	out := io.Writer(os.Stderr)
+	if c.LogFile != "" {
+		f, err := os.OpenFile(c.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("log-file: %w", err)
+		}
+		out, l.Closer = f, f
+	}
+	o := &slog.HandlerOptions{Level: slog.LevelDebug}
+	if c.LogFormat == "json" {
+		l.handler = slog.NewJSONHandler(out, o)
+	} else {
+		l.handler = slog.NewTextHandler(out, o)
+	}
+	return l, nil
+}
+
+// parseLevels reads "info,southbound=debug".
+func parseLevels(s string) (level slog.Level, by map[string]slog.Level, err error) {
+	by = map[string]slog.Level{}
+	for _, w := range strings.Split(s, ",") {
+		name, text, named := strings.Cut(strings.TrimSpace(w), "=")
+		if !named {
+			name, text = "", name
+		}
+		var v slog.Level
+		if text != "" {
+			if e := v.UnmarshalText([]byte(text)); e != nil {
+				return 0, nil, fmt.Errorf("log-level %q: want debug, info, warn or error, or subsystem=level", w)
+			}
+		}
+		if named {
+			by[name] = v
+		} else {
+			level = v
+		}
+	}
+	return level, by, nil
+}
+
+// logger is the logger of a subsystem.
+func (l *logs) logger(subsystem string) *slog.Logger {
+	level, ok := l.levels[subsystem]
+	if !ok {
+		level = l.level
+	}
+	return slog.New(leveled{l.handler, level}).With("sys", subsystem)
+}
