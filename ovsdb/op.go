@@ -274,9 +274,14 @@ func scanOp(s *jsonscan.Scanner) (*Op, error) {
 	return op, err
 }
 
+const maxNames = 4096
+
 func scanNames(s *jsonscan.Scanner) ([]string, error) {
 	names := []string{}
-	err := s.Array(func(int) error {
+	err := s.Array(func(i int) error {
+		if i == maxNames {
+			return s.Errorf("more than %d names", maxNames)
+		}
 		name, err := s.Text()
 		names = append(names, name)
 		return err

@@ -45,8 +45,8 @@ type Options struct {
 	// WriteTimeout (60 s) bounds the writing of every 16 KiB.
 	WriteTimeout time.Duration
 
-	// MaxMessage (64 MiB) bounds an incoming message once Monitor, Select or
-	// Transact asked for much; before that the bound is 512 KiB.
+	// MaxMessage (16 MiB, the dump of some 15,000 ports) bounds an incoming message
+	// once Monitor or a select asked for much; before that the bound is 512 KiB.
 	MaxMessage int
 	// MaxString (256 KiB) bounds one string in a message.
 	MaxString int
@@ -76,7 +76,7 @@ func (o Options) withDefaults() Options {
 	def(&o.ProbeTimeout, 10*time.Second)
 	def(&o.BusyTimeout, 60*time.Second)
 	def(&o.WriteTimeout, 60*time.Second)
-	num(&o.MaxMessage, 64<<20)
+	num(&o.MaxMessage, 16<<20)
 	num(&o.MaxString, 256<<10)
 	num(&o.MaxQueue, 16<<20)
 	num(&o.MaxCalls, 64)

@@ -4,6 +4,7 @@ package ovsdb
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -91,10 +92,19 @@ var schemas = struct {
 	m map[[sha256.Size]byte]*Schema
 }{m: make(map[[sha256.Size]byte]*Schema)}
 
-const maxSchemas = 32
+// A peer chooses what schemas we keep: these bound it. The text of Open_vSwitch's is
+// 25 kB, with 190 columns.
+const (
+	maxSchemas    = 16
+	maxSchemaText = 128 << 10
+	maxColumns    = 2048
+)
 
 // ParseSchema reads a <database-schema>. The same text gives the same *Schema.
 func ParseSchema(text []byte) (*Schema, error) {
+	if len(text) > maxSchemaText {
+		return nil, fmt.Errorf("schema of %d bytes: %w", len(text), ErrTooLong)
+	}
 	sum := sha256.Sum256(text)
 	schemas.Lock()
 	have := schemas.m[sum]
@@ -120,6 +130,7 @@ func ParseSchema(text []byte) (*Schema, error) {
 
 func scanSchema(s *jsonscan.Scanner) (*Schema, error) {
 	schema := &Schema{Tables: make(map[string]*TableSchema)}
+	columns := 0
 	err := s.Object(func(key []byte) (err error) {
 		switch string(key) {
 		case "name":
@@ -131,6 +142,9 @@ func scanSchema(s *jsonscan.Scanner) (*Schema, error) {
 				name := string(key)
 				t, err := scanTable(s)
 				schema.Tables[name] = t
+				if columns += 1 + len(t.Columns); columns > maxColumns {
+					return s.Errorf("schema with more than %d columns", maxColumns)
+				}
 				return err
 			})
 		default:

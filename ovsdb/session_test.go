@@ -488,6 +488,23 @@ func TestRebase(t *testing.T) {
 	}
 }
 
+// TestHugeSchemaIsRefused: schemas are kept, so a peer's may not be large.
+func TestHugeSchemaIsRefused(t *testing.T) {
+	column := func(i int) string { return fmt.Sprintf(`"c%d":{"type":"string"}`, i) }
+	var many []string
+	for i := range 3000 {
+		many = append(many, column(i))
+	}
+	for name, columns := range map[string]string{"columns": strings.Join(many, ","), "text": `"c":{"type":"string","x":"` + strings.Repeat("x", 200<<10) + `"}`} {
+		if _, err := ovsdb.ParseSchema([]byte(`{"name":"db","tables":{"T":{"columns":{` + columns + `}}}}`)); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if _, err := ovsdb.ParseSchema([]byte(`{"name":"db","tables":{"T":{"columns":{` + column(1) + `}}}}`)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDialMethods(t *testing.T) {
 	for _, method := range []string{"", "tcp", "tcp:", "udp:1.2.3.4:1", "ssl:127.0.0.1:1", "unix:"} {
 		if nc, err := ovsdb.Dial(deadline(t), method, nil); err == nil {

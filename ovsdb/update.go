@@ -208,7 +208,7 @@ var layouts = struct {
 	m map[string]*columns
 }{m: make(map[string]*columns)}
 
-const maxLayouts = 1024
+const maxLayouts = 256
 
 func sharedColumns(c *columns) *columns {
 	var key strings.Builder

@@ -3,11 +3,13 @@
 package ovsdbtest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"sync"
+	"time"
 
 	"nagare/ovsdb"
 )
@@ -42,17 +44,18 @@ type Server struct {
 	opts   Options
 	schema *ovsdb.Schema
 
-	mu      sync.Mutex
-	db      *database
-	conns   map[*conn]struct{}
-	locks   map[string][]*conn // the first owns it
-	waiting []*pendingTxn
-	ports   map[ovsdb.UUID]int64 // last ofport given, by bridge
-	history []commitRecord
-	txnID   ovsdb.UUID
-	closed  bool
-	tasks   sync.WaitGroup
-	listens map[net.Listener]struct{}
+	mu       sync.Mutex
+	db       *database
+	conns    map[*conn]struct{}
+	locks    map[string][]*conn // the first owns it
+	waiting  []*pendingTxn
+	ports    map[ovsdb.UUID]int64 // last ofport given, by bridge
+	history  []commitRecord
+	txnID    ovsdb.UUID
+	closed   bool
+	tasks    sync.WaitGroup
+	listens  map[net.Listener]struct{}
+	managers []func() // stop the Manage loops
 }
 
 type commitRecord struct {
@@ -146,13 +149,16 @@ func (s *Server) Transact(ops ...ovsdb.Op) ([]ovsdb.UUID, error) {
 	return inserted, nil
 }
 
-// Serve takes over a connection, accepted or dialled, and returns at once.
-func (s *Server) Serve(nc net.Conn) {
+// Serve takes over a connection, accepted or dialled, and returns at once. The
+// channel is closed when the connection has ended.
+func (s *Server) Serve(nc net.Conn) (done <-chan struct{}) {
+	ended := make(chan struct{})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		nc.Close()
-		return
+		close(ended)
+		return ended
 	}
 	c := newConn(s, nc)
 	s.conns[c] = struct{}{}
@@ -160,7 +166,43 @@ func (s *Server) Serve(nc net.Conn) {
 	go func() {
 		defer s.tasks.Done()
 		c.serve()
+		close(ended)
 	}()
+	return ended
+}
+
+// Manage keeps a connection to a controller as a switch with a manager target does:
+// it dials, serves until the connection ends, and after backoff dials again, until
+// stop or Close.
+func (s *Server) Manage(dial func(context.Context) (net.Conn, error), backoff time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		cancel()
+		return cancel
+	}
+	s.managers = append(s.managers, cancel)
+	s.tasks.Add(1)
+	go func() {
+		defer s.tasks.Done()
+		for ctx.Err() == nil {
+			if nc, err := dial(ctx); err == nil {
+				done := s.Serve(nc)
+				select {
+				case <-done:
+				case <-ctx.Done():
+					nc.Close()
+					<-done
+				}
+			}
+			select {
+			case <-time.After(backoff):
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return cancel
 }
 
 // Listen accepts connections (ptcp: and punix:) until Close.
@@ -214,6 +256,9 @@ func (s *Server) Close() {
 	s.closed = true
 	for l := range s.listens {
 		l.Close()
+	}
+	for _, stop := range s.managers {
+		stop()
 	}
 	for c := range s.conns {
 		c.rpc.Close(nil)

@@ -319,3 +319,39 @@ func TestThousandServers(t *testing.T) {
 		srv.Close()
 	}
 }
+
+// TestManage: the switch dials again after the controller hung up, and after it was
+// away.
+func TestManage(t *testing.T) {
+	srv := newServer(t, ovsdbtest.Options{})
+	conns := make(chan net.Conn)
+	down := errors.New("controller is down")
+	tries := 0
+	stop := srv.Manage(func(ctx context.Context) (net.Conn, error) {
+		if tries++; tries == 2 {
+			return nil, down
+		}
+		ours, theirs := net.Pipe()
+		select {
+		case conns <- ours:
+			return theirs, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}, time.Millisecond)
+	m := ovsdb.NewMirror(srv.DB(), ovsdb.SwitchTables())
+	for range 3 {
+		s := ovsdb.NewSession(<-conns, ovsdb.Options{})
+		if err := s.Monitor(deadline(t), m); err != nil {
+			t.Fatal(err)
+		}
+		if n := srv.Conns(); n != 1 {
+			t.Errorf("%d connections", n)
+		}
+		s.Close()
+	}
+	s := ovsdb.NewSession(<-conns, ovsdb.Options{})
+	defer s.Close()
+	stop()
+	<-s.Done()
+}
