@@ -83,6 +83,10 @@ func (b *bundleRun) expect(i uint32) *bundleStep {
 // and commits it. The messages are checked by the switch before the commit is
 // sent: if one is refused on the way in, or on commit, nothing took effect and
 // a *BundleError names it. Flags are normally BundleAtomic|BundleOrdered.
+//
+// A bundle that deletes a group must first delete or change the flows that use
+// it: Open vSwitch 3.1 aborts when it rolls back a bundle in which the deletion
+// of a group took its flows along.
 func (c *Conn) SendBundle(ctx context.Context, flags uint16, ms ...Message) error {
 	n := uint32(len(ms))
 	b := &bundleRun{n: n, step: map[uint32]*bundleStep{}}
