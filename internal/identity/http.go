@@ -119,7 +119,10 @@ func (s *Service) Handler() http.Handler {
 
 func (c *call) fail(err error) {
 	var f *fault
+	var large *store.TooLargeError
 	switch {
+	case errors.As(err, &large):
+		writeError(c.w, http.StatusRequestEntityTooLarge, fmt.Sprintf("The change of %d records is too large for one request.", large.Ops))
 	case errors.As(err, &f):
 		if f.code == 401 {
 			c.w.Header().Set("WWW-Authenticate", `Keystone uri="`+c.cfg.PublicURL+`"`)

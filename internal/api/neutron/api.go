@@ -238,6 +238,10 @@ func (rq *request) commit(f func(*work) error) (store.Reader, error) {
 	res, err := rq.api.store.Commit(rq.r.Context(), o, func(tx *store.Txn) error {
 		return f(&work{view: *rq.view(tx), tx: tx, now: now, made: map[string]int{}})
 	})
+	var large *store.TooLargeError
+	if errors.As(err, &large) {
+		return nil, fail(http.StatusRequestEntityTooLarge, "HTTPRequestEntityTooLarge", "The change of %d records and %d bytes is too large; split it", large.Ops, large.Bytes)
+	}
 	if err != nil {
 		return nil, fromAlloc(err)
 	}
