@@ -164,7 +164,7 @@ func TestStrayErrorsAndEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e := <-errs; e.xid != xid+1 || e.err.Name() != "OFPBRC_BAD_TABLE_ID" {
+	if e := <-errs; e.xid != xid+1 || e.err.Name() != "OFPBIC_BAD_TABLE_ID" {
 		t.Errorf("stray error for xid %d (sent %d): %v", e.xid, xid, e.err)
 	}
 	if err := c.Apply(ctx, &of.SetPacketInFormat{Format: of.PacketInExtended}); err != nil {
