@@ -68,15 +68,12 @@ func (w *walk) action(p *Packet, a openflow.Action) bool {
 			w.stack = w.stack[:n-1]
 		}
 	case openflow.PushVLAN:
-		if p.Uint(openflow.FieldVLANVID)&0x1000 != 0 {
-			w.fail("second VLAN tag is not modelled")
+		if !p.pushTag() {
+			w.fail("third VLAN tag is not modelled")
 			return false
 		}
-		p.SetUint(openflow.FieldVLANVID, 0x1000)
-		p.SetUint(openflow.FieldVLANPCP, 0)
 	case openflow.PopVLAN:
-		p.SetUint(openflow.FieldVLANVID, 0)
-		p.SetUint(openflow.FieldVLANPCP, 0)
+		p.popTag()
 	case openflow.SetTTL:
 		if p.isIP() {
 			p.SetUint(openflow.FieldIPTTL, uint64(a.TTL))

@@ -12,8 +12,9 @@ import (
 // Conntrack is the connection tracker of a node: connections by zone. It has no
 // clock, so connections live until they are flushed.
 type Conntrack struct {
-	// AssumeNew makes every tracked packet +trk+new and commits nothing, as
-	// ofproto/trace does when it is not told otherwise.
+	// AssumeNew makes every tracked packet +trk+new, translates it to the first
+	// address and port given, and commits nothing, as ofproto/trace does when it
+	// is not told otherwise.
 	AssumeNew bool
 
 	zones map[uint16]map[tuple]*conn
@@ -111,6 +112,7 @@ func (w *walk) ct(p *Packet, a openflow.CT) {
 		clearCT(&q)
 		q.SetUint(openflow.FieldCTState, uint64(flow.CTTrk|flow.CTNew))
 		q.SetUint(openflow.FieldCTZone, uint64(zone))
+		assumeNAT(&q, a)
 	} else {
 		w.track(&q, zone, a)
 	}
@@ -118,6 +120,27 @@ func (w *walk) ct(p *Packet, a openflow.CT) {
 	if a.Table != openflow.CTNoTable {
 		w.nested(func() { w.table(&q, int(a.Table)) })
 	}
+}
+
+func assumeNAT(p *Packet, a openflow.CT) {
+	nat, _ := natOf(a.Actions)
+	t, ok := tracked(p)
+	if nat == nil || !ok {
+		return
+	}
+	k := conn{orig: t, reply: t.reverse(), nat: nat.Flags}
+	if nat.Flags&openflow.NATSrc != 0 && nat.MinAddr.IsValid() {
+		k.reply.dst = nat.MinAddr
+		if nat.MinPort != 0 {
+			k.reply.dstPort = nat.MinPort
+		}
+	} else if nat.Flags&openflow.NATDst != 0 && nat.MinAddr.IsValid() {
+		k.reply.src = nat.MinAddr
+		if nat.MinPort != 0 {
+			k.reply.srcPort = nat.MinPort
+		}
+	}
+	translate(p, &k, false)
 }
 
 // track sets the ct fields of p, translates it, and commits its connection.

@@ -45,11 +45,16 @@ func layout() map[*openflow.Field]int {
 			m[f] = take(f.Bytes)
 		}
 	}
+	innerTag = take(3)
 	if next > packetSize {
 		panic(fmt.Sprintf("sim: packet needs %d bytes", next))
 	}
 	return m
 }
+
+// innerTag is where the second VLAN tag is: vid with the presence bit, priority.
+// No match sees it.
+var innerTag int
 
 // virtual are the fields that are parts of others.
 func virtual(f *openflow.Field) bool {
@@ -145,6 +150,30 @@ func (p *Packet) put(f *openflow.Field, v []byte) bool {
 	return b != nil
 }
 
+func (p *Packet) inner() []byte { return p.b[innerTag : innerTag+3] }
+
+// pushTag puts a tag of zeros before the others; false if there are two already.
+func (p *Packet) pushTag() bool {
+	in, vid, pcp := p.inner(), p.bytes(openflow.FieldVLANVID), p.bytes(openflow.FieldVLANPCP)
+	if in[0]&0x10 != 0 {
+		return false
+	}
+	if vid[0]&0x10 != 0 {
+		copy(in, vid)
+		in[2] = pcp[0]
+	}
+	vid[0], vid[1], pcp[0] = 0x10, 0, 0
+	return true
+}
+
+// popTag takes the outer tag off, if there is one.
+func (p *Packet) popTag() {
+	in := p.inner()
+	copy(p.bytes(openflow.FieldVLANVID), in[:2])
+	copy(p.bytes(openflow.FieldVLANPCP), in[2:])
+	clear(in)
+}
+
 // Uint is the value of a field of up to 64 bits.
 func (p *Packet) Uint(f *openflow.Field) (v uint64) {
 	for _, c := range p.bytes(f) {
@@ -193,6 +222,7 @@ func (p Packet) Frame() (out Packet) {
 	for _, f := range headers {
 		copy(out.bytes(f), p.bytes(f))
 	}
+	copy(out.inner(), p.inner())
 	return out
 }
 
