@@ -89,6 +89,9 @@ func newLabUpCommand(f *labFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := o.Validate(); err != nil {
+				return usageError{err}
+			}
 			if err := l.Up(c.Context(), o); err != nil {
 				return err
 			}

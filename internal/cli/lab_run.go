@@ -48,6 +48,9 @@ func newLabRunWalkthroughCommand(f *labFlags) *cobra.Command {
 			if o.Until < 0 || o.Until > 2 {
 				return usagef("step %d: the steps are 0, 1 and 2", o.Until)
 			}
+			if err := o.Up.Validate(); err != nil {
+				return usageError{err}
+			}
 			l, err := f.open(c)
 			if err != nil {
 				return err

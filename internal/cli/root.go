@@ -23,6 +23,12 @@ var commands = []func() *cobra.Command{
 	newServeCommand,
 	newLabCommand,
 	newNodeCommand,
+	newNodesCommand,
+	newStatusCommand,
+	newTopologyCommand,
+	newFlowsCommand,
+	newExplainCommand,
+	newWaitCommand,
 }
 
 // Exit codes that scripts may rely on.

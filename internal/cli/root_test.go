@@ -49,3 +49,44 @@ func TestEveryCommandShowsAnExample(t *testing.T) {
 		}
 	})
 }
+
+func TestLabUsageErrors(t *testing.T) {
+	for args, says := range map[string]string{
+		"lab up --nodes compute":              `must be "controller"`,
+		"lab up --host-ip 10.0.0.1":           "loopback",
+		"lab up --name UPPER":                 "lab name",
+		"lab run walkthrough --until 7":       "the steps are 0, 1 and 2",
+		"lab run walkthrough --ids mine":      "generated or recorded",
+		"lab status -o xml":                   "table or json",
+		"lab instance add vm01":               "required flag",
+		"lab instance rm":                     "accepts 1 arg",
+		"lab openrc root":                     `invalid argument "root"`,
+		"lab exec controller --":              "no command",
+		"lab forward --netns x":               "required flag",
+		"node dhcp --log-level loud --node a": "log level",
+	} {
+		t.Run(args, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			words := append(strings.Fields(args), "--dir", t.TempDir())
+			if strings.HasPrefix(args, "node") || strings.Contains(args, "exec") {
+				words = strings.Fields(args)
+			}
+			if got := Main(t.Context(), words, &stdout, &stderr); got != exitUsage {
+				t.Errorf("exit code %d, want %d", got, exitUsage)
+			}
+			if !strings.Contains(stderr.String(), says) {
+				t.Errorf("stderr %q does not say %q", stderr.String(), says)
+			}
+		})
+	}
+}
+
+func TestLabThatIsNotUp(t *testing.T) {
+	for _, args := range []string{"lab status", "lab instance list", "lab openrc demo"} {
+		var stdout, stderr bytes.Buffer
+		got := Main(t.Context(), append(strings.Fields(args), "--dir", t.TempDir()), &stdout, &stderr)
+		if got != exitFailed || !strings.Contains(stderr.String(), "nagare lab up") {
+			t.Errorf("%s: exit code %d, stderr %q", args, got, stderr.String())
+		}
+	}
+}

@@ -41,7 +41,7 @@ func (l *Lab) connect(ctx context.Context, s *State, user string) (*api, error) 
 		AllowReauth:      true,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("identity as %s: %w", user, err)
+		return nil, fmt.Errorf("identity as %s: %w (is the server up? see 'nagare lab status')", user, err)
 	}
 	client, err := openstack.NewNetworkV2(provider, gophercloud.EndpointOpts{})
 	if err != nil {

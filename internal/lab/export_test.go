@@ -13,7 +13,7 @@ import (
 
 // PlugForTest plugs an instance without the Neutron API.
 func (l *Lab) PlugForTest(ctx context.Context, inst Instance) error {
-	unlock, err := l.lock()
+	unlock, err := l.lock(ctx)
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (l *Lab) AddInstance(ctx context.Context, o AddOptions) (*Added, error) {
 	if err := Require(); err != nil {
 		return nil, err
 	}
-	unlock, err := l.lock()
+	unlock, err := l.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +225,7 @@ func (l *Lab) RemoveInstance(ctx context.Context, name string) error {
 	if err := Require(); err != nil {
 		return err
 	}
-	unlock, err := l.lock()
+	unlock, err := l.lock(ctx)
 	if err != nil {
 		return err
 	}

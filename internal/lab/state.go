@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,9 +11,13 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 )
 
-const stateVersion = 1
+const (
+	stateVersion = 1
+	lockWithin   = time.Minute
+)
 
 // State is what a lab remembers. Everything is entered before it is made.
 type State struct {
@@ -90,6 +95,9 @@ func (l *Lab) load() (*State, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("lab %s: %w: bring it up with 'nagare lab up'", l.Name, ErrNotUp)
 	}
+	if errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("lab %s: %w: its state is root's, run the command with sudo", l.Name, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -151,26 +159,31 @@ func (l *Lab) disclaim(s *State, ns string) error {
 
 // lock keeps other commands from changing the lab at the same time. The lock
 // file stands beside the lab's directory, so that Down can remove all of that.
-func (l *Lab) lock() (unlock func(), err error) {
+//
+// It waits a while for another command to end.
+func (l *Lab) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(l.Dir), 0o755); err != nil {
 		return nil, err
 	}
 	path := l.Dir + ".lock"
-	for {
+	err = until(ctx, lockWithin, "lab "+l.Name+" is free to be changed", func(context.Context) error {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
-			return nil, err
+			return finalError{err}
 		}
 		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 			f.Close()
-			return nil, fmt.Errorf("lab %s: another command is changing it: wait for that one to end", l.Name)
+			return errors.New("another command is changing it")
 		}
 		// Down removes the file: a lock on a removed file locks nothing.
 		held, err1 := f.Stat()
 		named, err2 := os.Stat(path)
-		if err1 == nil && err2 == nil && os.SameFile(held, named) {
-			return func() { f.Close() }, nil
+		if err := errors.Join(err1, err2); err != nil || !os.SameFile(held, named) {
+			f.Close()
+			return errors.New("it was taken down meanwhile")
 		}
-		f.Close()
-	}
+		unlock = func() { f.Close() }
+		return nil
+	})
+	return unlock, err
 }

@@ -40,7 +40,7 @@ func (l *Lab) Up(ctx context.Context, o UpOptions) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := l.lock()
+	unlock, err := l.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -89,6 +89,11 @@ func (l *Lab) Up(ctx context.Context, o UpOptions) error {
 		if err := l.plug(ctx, s, inst); err != nil {
 			return fmt.Errorf("instance %s: %w", inst.Name, err)
 		}
+		if !s.Config.Bare {
+			if _, _, err := l.lease(ctx, inst); err != nil {
+				return fmt.Errorf("instance %s: %w", inst.Name, err)
+			}
+		}
 		l.say("instance %-8s plugged into %s", inst.Name, inst.Node)
 	}
 	return nil
@@ -127,6 +132,12 @@ func (l *Lab) startControl(ctx context.Context, s *State) error {
 		l.say("node %-12s manager and controller connected", n.Name)
 	}
 	return nil
+}
+
+// Validate reports what is wrong with the options themselves.
+func (o UpOptions) Validate() error {
+	_, err := o.config()
+	return err
 }
 
 // config checks the options and fills in the defaults.
@@ -202,7 +213,7 @@ func (l *Lab) Down(ctx context.Context) error {
 	if err := Require(); err != nil {
 		return err
 	}
-	unlock, err := l.lock()
+	unlock, err := l.lock(ctx)
 	if err != nil {
 		return err
 	}

@@ -129,15 +129,15 @@ func (w *walk) checkDHCPPort(ctx context.Context, p walkPorts) error {
 	if !strings.HasPrefix(port.MAC, "fa:16:3e:") {
 		mac = fmt.Errorf("it is %s", port.MAC)
 	}
-	w.hold(mac, "its MAC begins with fa:16:3e")
+	w.hold(mac, "the DHCP port's MAC begins with fa:16:3e")
 	subnets := []string{}
 	for _, f := range port.FixedIPs {
 		subnets = append(subnets, f.IP)
 	}
-	w.equal(strings.Join(subnets, " "), dhcpAddress, "its one fixed address is the lowest free one, %s", dhcpAddress)
+	w.equal(strings.Join(subnets, " "), dhcpAddress, "the DHCP port's one fixed address is the lowest free one, %s", dhcpAddress)
 	// The server's host id is uuid5 of its node's name.
 	const host = "d3377d3c-a0d1-5d71-9947-f17125c357bb"
-	w.equal(port.DeviceID, "dhcp"+host+"-"+port.NetworkID, "device_id is dhcp, the host's id and the network's")
+	w.equal(port.DeviceID, "dhcp"+host+"-"+port.NetworkID, "the DHCP port's device_id is dhcp, the host's id and the network's")
 	for _, f := range []struct {
 		field string
 		want  any
@@ -145,9 +145,9 @@ func (w *walk) checkDHCPPort(ctx context.Context, p walkPorts) error {
 		{"admin_state_up", true}, {"status", "ACTIVE"}, {"binding:vnic_type", "normal"}, {"port_security_enabled", false},
 		{"security_groups", "[]"}, {"allowed_address_pairs", "[]"}, {"extra_dhcp_opts", "[]"}, {"name", ""}, {"dns_name", ""},
 	} {
-		w.equal(port.raw[f.field], f.want, "%s is %q", f.field, fmt.Sprint(f.want))
+		w.equal(port.raw[f.field], f.want, "the DHCP port's %s is %q", f.field, fmt.Sprint(f.want))
 	}
-	w.hold(dnsAssignment(port.raw["dns_assignment"]), "dns_assignment is host-10-11-12-2, %s, host-10-11-12-2.openstacklocal.", dhcpAddress)
+	w.hold(dnsAssignment(port.raw["dns_assignment"]), "the DHCP port's dns_assignment is host-10-11-12-2, %s, host-10-11-12-2.openstacklocal.", dhcpAddress)
 	return nil
 }
 

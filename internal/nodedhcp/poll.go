@@ -83,9 +83,10 @@ func (p *poller) run(ctx context.Context, out chan<- map[string]*responder.Netwo
 	var revision uint64
 	known, pause := false, retryFirst
 	for ctx.Err() == nil {
+		asked := time.Now()
 		config, err := p.get(ctx, known, revision)
-		if known && errors.Is(err, errNoNews) {
-			continue
+		if known && errors.Is(err, errNoNews) && time.Since(asked) > time.Second {
+			continue // a poll that took its time; one that did not must not become a busy loop
 		}
 		if err != nil {
 			if ctx.Err() != nil {
