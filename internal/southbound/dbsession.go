@@ -212,9 +212,36 @@ func (d *dbSession) follow(ctx context.Context, t *target) error {
 			}
 			d.hub.mu.Unlock()
 		}
+		if !b.Initial && rowsTouched(b) {
+			d.hub.mu.Lock()
+			if t.db == d && t.resync == "" {
+				t.resync = "rows of ours changed"
+			}
+			d.hub.mu.Unlock()
+		}
 		// Also after changes that we did not record: the bridge may have gone, or lost its controller.
 		t.poke()
 	}
+}
+
+// rowsTouched reports whether a port of ours went or its interface was changed in what we set.
+func rowsTouched(b ovsdb.Batch) bool {
+	for _, c := range b.Changes {
+		switch {
+		case c.Before == nil:
+		case c.Table == "Port" && c.After == nil:
+			if _, ours := c.Before.Map("external_ids").Get(ownMark); ours {
+				return true
+			}
+		case c.Table == "Interface" && c.After != nil:
+			for _, col := range c.Before.Changed(c.After) {
+				if col == "type" || col == "options" || col == "mac" {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // report commits an observation. With initial, it is everything: what the store knows besides is gone.

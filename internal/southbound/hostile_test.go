@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -285,5 +286,54 @@ func TestPruneNeedsReport(t *testing.T) {
 	again.synced(1)
 	if got := n.sw.Counts().FlowMods; got != mods {
 		t.Errorf("%d flow mods were sent across the restart, want none", got-mods)
+	}
+}
+
+// TestForeignHand shows that flows and rows which somebody else changed are put right at once, not at the next audit.
+func TestForeignHand(t *testing.T) {
+	s := newSite(t, store.New(tables.Schema, nil), 0, 0) // its periodic audit is an hour away
+	sw := s.node("controller", "192.168.0.10")
+	s.fake("b")
+	s.synced(2)
+	plug(sw, "22222222-2222")
+	s.commit(func(tx *store.Txn) {
+		network(tx)
+		tables.Ports.Put(tx, "22222222-2222", vm("22222222-2222", "controller", 4))
+	})
+	s.until("active", func() bool { return s.status("22222222-2222").Status == model.StatusActive })
+	s.until("tunnel", func() bool {
+		i, _ := tables.Interfaces.Get(s.st.Snapshot(), model.InterfaceKey("controller", "vxlan-192.168.0.11"))
+		return i.OFPort > 0
+	})
+	s.synced(2)
+	same := func() bool { return slices.Equal(s.desired("controller"), dumped(t, sw)) }
+	for name, harm := range map[string]func(){
+		"flow added":       func() { sw.Ofctl("add-flow", "br-int", "table=7,priority=7,actions=drop") },
+		"flows deleted":    func() { sw.Ofctl("del-flows", "br-int", "table=110") },
+		"flow changed":     func() { sw.Ofctl("mod-flows", "br-int", "table=40,actions=drop") },
+		"tunnel deleted":   func() { sw.Vsctl("del-port", "br-int", "vxlan-192.168.0.11") },
+		"tunnel changed":   func() { sw.Vsctl("set", "Interface", "vxlan-192.168.0.11", "options:remote_ip=10.9.9.9") },
+		"controller taken": func() { sw.Vsctl("del-controller", "br-int") },
+		"fail mode":        func() { sw.Vsctl("set-fail-mode", "br-int", "standalone") },
+	} {
+		if !same() {
+			t.Fatalf("before %s the switch is not as it should be", name)
+		}
+		harm()
+		s.until(name+" healed", func() bool {
+			return same() && strings.Contains(sw.Vsctl("get", "Interface", "vxlan-192.168.0.11", "options"), "192.168.0.11") &&
+				strings.TrimSpace(sw.Vsctl("get-fail-mode", "br-int")) == "secure" && strings.Contains(sw.Vsctl("get-controller", "br-int"), "tcp:")
+		})
+		s.synced(2)
+	}
+	// The bridge itself: made again, and the instance's tap, plugged again, is served again.
+	sw.Vsctl("del-br", "br-int")
+	s.until("bridge made again", func() bool { return strings.Contains(sw.Vsctl("list-br"), "br-int") })
+	s.until("down while unplugged", func() bool { return s.status("22222222-2222").Status == model.StatusDown })
+	plug(sw, "22222222-2222")
+	s.until("active again", func() bool { return s.status("22222222-2222").Status == model.StatusActive })
+	s.synced(2)
+	if !same() {
+		t.Error("flows differ after the bridge was deleted")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"nagare/internal/alloc"
@@ -32,6 +33,7 @@ type ofSession struct {
 	empty bool
 	// refused are flows that the switch would not take, so that they are not sent over and over. It belongs to the node's loop.
 	refused map[flow.Key]refusal
+	foreign chan struct{} // capacity 1: the switch told of a change that is not ours
 }
 
 type refusal struct {
@@ -46,7 +48,8 @@ func (o *ofSession) close(why error) {
 
 // ServeOpenFlow serves one accepted OpenFlow connection until it ends or ctx does. It returns why.
 func (h *Hub) ServeOpenFlow(ctx context.Context, nc net.Conn) error {
-	o := &ofSession{hub: h, source: host(nc.RemoteAddr()), log: h.log.With("peer", nc.RemoteAddr().String()), refused: map[flow.Key]refusal{}}
+	o := &ofSession{hub: h, source: host(nc.RemoteAddr()), log: h.log.With("peer", nc.RemoteAddr().String()), refused: map[flow.Key]refusal{},
+		foreign: make(chan struct{}, 1)}
 	ready := make(chan struct{}) // closed once o.node is known, which the handler waits for
 	o.c = openflow.NewConn(nc, openflow.Config{ProbeInterval: h.cfg.Timings.Probe, Handler: openflow.Handler{
 		PacketIn: func(m *openflow.PacketIn) {
@@ -54,6 +57,15 @@ func (h *Hub) ServeOpenFlow(ctx context.Context, nc net.Conn) error {
 			case <-ready:
 				o.packetIn(m)
 			default: // before admission nothing is believed
+			}
+		},
+		FlowUpdate: func(us []openflow.FlowUpdate) {
+			// Own changes come abbreviated; anything else is somebody else's hand on the switch.
+			if slices.ContainsFunc(us, func(u openflow.FlowUpdate) bool { return u.Event != openflow.UpdateAbbrev }) {
+				select {
+				case o.foreign <- struct{}{}:
+				default:
+				}
 			}
 		},
 	}})
@@ -82,8 +94,11 @@ func (h *Hub) ServeOpenFlow(ctx context.Context, nc net.Conn) error {
 	o.log.Info("node connected", "session", "openflow", "dpid", fmt.Sprintf("%016x", o.dpid))
 	defer h.detachOF(t, o)
 	t.poke()
+	o.watchFlows(ctx)
 	lldp := time.NewTicker(h.cfg.Timings.LLDP)
 	defer lldp.Stop()
+	settle := time.NewTimer(time.Hour) // lets a foreign writer finish before its work is undone
+	defer settle.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -91,11 +106,31 @@ func (h *Hub) ServeOpenFlow(ctx context.Context, nc net.Conn) error {
 		case <-o.c.Done():
 			o.log.Warn("node disconnected", "session", "openflow", "error", o.c.Err())
 			return o.c.Err()
+		case <-o.foreign:
+			settle.Reset(foreignSettle)
+		case <-settle.C:
+			h.Audit(o.node)
 		case <-lldp.C:
 			if err := o.sendLLDP(ctx); err != nil && ctx.Err() == nil {
 				o.log.Debug("lldp not sent", "error", err)
 			}
 		}
+	}
+}
+
+// foreignSettle is how long a switch must be left alone by others before it is put right. A writer who never rests is
+// answered by the periodic audit alone, so that two controllers do not fight at full speed.
+const foreignSettle = 300 * time.Millisecond
+
+// watchFlows asks the switch to tell of changes that others make to its flows (ONF extension 187, flow monitors). A switch
+// that cannot is audited by dump from time to time, as every switch is.
+func (o *ofSession) watchFlows(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, o.hub.cfg.Timings.Request)
+	defer cancel()
+	_, err := o.c.StartMonitor(ctx, &openflow.FlowMonitor{ID: 1, Table: openflow.TableAll,
+		Flags: openflow.MonitorAdd | openflow.MonitorDelete | openflow.MonitorModify})
+	if err != nil {
+		o.log.Debug("flows are not monitored", "error", err)
 	}
 }
 

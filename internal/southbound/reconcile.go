@@ -53,8 +53,15 @@ func (t *target) round(ctx context.Context) (again bool, err error) {
 	if !n.Approved {
 		return false, fmt.Errorf("node %s waits for approval; run `nagare node approve %s`", t.id, t.id)
 	}
-	if _, err := db.bringUp(ctx, n); err != nil {
+	made, err := db.bringUp(ctx, n)
+	if err != nil {
 		return false, err
+	}
+	if made && resync == "" {
+		h.mu.Lock()
+		t.resync, t.inSync = "the bridge had to be mended", false
+		resync = t.resync
+		h.mu.Unlock()
 	}
 	if of == nil || resync != "" {
 		return t.compare(ctx, db, of, resync)
