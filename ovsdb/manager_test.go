@@ -70,6 +70,7 @@ func follow(t *testing.T, r *realServer, s *ovsdb.Session, bridge string) {
 }
 
 func TestRealManagerTCP(t *testing.T) {
+	t.Parallel()
 	r := startReal(t)
 	l := listen(t)
 	target := "tcp:" + l.Addr().String()
@@ -103,6 +104,7 @@ func TestRealManagerTCP(t *testing.T) {
 
 // TestRealProbe: with a probe of 1 s ovsdb-server hangs up unless echo is answered.
 func TestRealProbe(t *testing.T) {
+	t.Parallel()
 	r := startReal(t)
 	l := listen(t)
 	target := "tcp:" + l.Addr().String()
@@ -121,6 +123,7 @@ func TestRealProbe(t *testing.T) {
 // TestRealServerRestart: the database process goes and comes back, then comes back
 // with an empty database.
 func TestRealServerRestart(t *testing.T) {
+	t.Parallel()
 	r := startReal(t)
 	m := ovsdb.NewMirror(db, ovsdb.SwitchTables())
 	connect := func() *ovsdb.Session {
@@ -241,6 +244,7 @@ func (a *authority) serverArgs(t *testing.T, name string) []string {
 // TestRealTLS: ssl: (the switch dials us) and pssl: (we dial it), with certificates
 // checked on both sides.
 func TestRealTLS(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	r := startReal(t, append(a.serverArgs(t, "node"), "--remote=pssl:0:127.0.0.1")...)
 	ours := a.config(t, "controller")
@@ -306,6 +310,7 @@ func (r *realServer) sslPort() string {
 // TestVsctlOnOurServer: Open vSwitch's own tool finds nothing wrong with the
 // in-memory server, and shows the same as with the real one.
 func TestVsctlOnOurServer(t *testing.T) {
+	t.Parallel()
 	r := startReal(t)
 	srv := ovsdbtest.New(ovsdbtest.Options{NoVswitchd: true})
 	defer srv.Close()

@@ -100,5 +100,5 @@ func tune(nc net.Conn, o Options) {
 	idle := max(o.ProbeInterval, time.Second)
 	each := max(o.ProbeTimeout/count, time.Second)
 	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: idle, Interval: each, Count: count})
-	setUserTimeout(tcp, o.ProbeInterval+o.ProbeTimeout)
+	setUserTimeout(tcp, max(o.ProbeInterval+o.ProbeTimeout-time.Second, time.Second)) // it overshoots a little
 }

@@ -5,6 +5,7 @@ package ovsdb_test
 import (
 	"bytes"
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,8 +28,6 @@ type realServer struct {
 // Open vSwitch installed the test fails, unless NAGARE_NO_OVS=1 says so is fine.
 func startReal(t testing.TB, args ...string) *realServer {
 	t.Helper()
-	path := "PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin"
-	os.Setenv("PATH", strings.TrimPrefix(path, "PATH="))
 	if _, err := exec.LookPath("ovsdb-server"); err != nil {
 		if os.Getenv("NAGARE_NO_OVS") == "1" {
 			t.Skip("no Open vSwitch here, and NAGARE_NO_OVS=1")
@@ -79,7 +78,8 @@ func (r *realServer) start(args ...string) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if _, err := os.Stat(r.socket); err == nil {
+		if nc, err := net.Dial("unix", r.socket); err == nil {
+			nc.Close()
 			return
 		}
 		select {
