@@ -221,39 +221,3 @@ func AppendCanonicalInstructions(dst, b []byte) ([]byte, error) {
 	}
 	return dst, nil
 }
-
-// AppendCanonicalActions appends the canonical form of a list of actions: the
-// content of an instruction or of a group bucket.
-func AppendCanonicalActions(dst, b []byte) ([]byte, error) {
-	for ofs := 0; ofs < len(b); {
-		raw, err := nextAction(b, ofs)
-		if err != nil {
-			return dst, err
-		}
-		ofs += len(raw)
-		if plain(raw) {
-			dst = append(dst, raw...)
-			continue
-		}
-		dst = decodeAction(raw, 0, false).AppendTo(dst)
-	}
-	return dst, nil
-}
-
-// plain reports actions that have but one form, so need no decoding.
-func plain(raw []byte) bool {
-	switch be.Uint16(raw) {
-	case actSetField:
-		return false
-	case actExperimenter:
-		if len(raw) < 16 {
-			return true
-		}
-		switch be.Uint16(raw[8:]) {
-		case nxResubmitTable, nxConjunction, nxCTClear, nxExit, nxNote:
-			return true
-		}
-		return false
-	}
-	return true
-}
