@@ -180,8 +180,8 @@ func (r *remote) refusal(status int, body []byte) error {
 		text = fmt.Sprintf("server %s: answered %d %s, which is no answer of the admin API; --server must name its port, 8181 unless `nagare serve` was told otherwise",
 			r.server, status, http.StatusText(status))
 	case status == http.StatusUnauthorized && r.token == "":
-		text = fmt.Sprintf("server %s: %s; say who you are: %s, or set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME and OS_USER_DOMAIN_NAME",
-			r.server, message, adminHint)
+		text = fmt.Sprintf("server %s: unauthorized; say who you are: %s, or set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME and OS_USER_DOMAIN_NAME",
+			r.server, adminHint)
 	case status == http.StatusUnauthorized:
 		text = fmt.Sprintf("server %s: %s; it refuses the token of %s, so OS_AUTH_URL names the Identity of another server: %s",
 			r.server, message, r.getenv("OS_AUTH_URL"), adminHint)
@@ -201,5 +201,5 @@ func errorMessage(body []byte) string {
 	if json.Unmarshal(body, &e) != nil {
 		return ""
 	}
-	return e.Error.Message
+	return strings.TrimSuffix(e.Error.Message, ".")
 }

@@ -46,12 +46,16 @@ func newWaitCommand() *cobra.Command {
 			if timeout <= 0 {
 				return usagef("timeout %v: want more than 0, like 30s or 2m", timeout)
 			}
+			whom := "every live node"
 			if !c.Flags().Changed("revision") {
 				var s admin.Status
 				if _, err := r.get(c.Context(), "/status", nil, &s); err != nil {
 					return err
 				}
 				revision = s.Revision
+				if s.LiveNodes == 0 {
+					whom += ", of which there is none: see `nagare nodes`"
+				}
 			}
 			raw, err := r.wait(c.Context(), revision, timeout)
 			if err != nil {
@@ -60,7 +64,7 @@ func newWaitCommand() *cobra.Command {
 			if out.json() {
 				return writeJSON(c.OutOrStdout(), raw)
 			}
-			fmt.Fprintf(c.OutOrStdout(), "revision %d confirmed by every live node\n", revision)
+			fmt.Fprintf(c.OutOrStdout(), "revision %d confirmed by %s\n", revision, whom)
 			return nil
 		},
 	}
