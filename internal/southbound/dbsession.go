@@ -209,6 +209,12 @@ func (d *dbSession) follow(ctx context.Context, t *target) error {
 			d.hub.mu.Lock()
 			if t.db == d {
 				t.complete = progress{at.Seq, at.Revision}
+				if t.lost {
+					t.lost = false
+					for p := range tables.LocalPorts.Members(d.hub.cfg.Store.Snapshot(), string(d.node)) {
+						d.hub.suspects[model.PortID(p)] = struct{}{}
+					}
+				}
 			}
 			d.hub.mu.Unlock()
 		}

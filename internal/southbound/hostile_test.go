@@ -190,8 +190,7 @@ func TestSecondClaimant(t *testing.T) {
 
 // TestHalfOpen shows that a session whose peer fell silent gives way to the node's next one.
 func TestHalfOpen(t *testing.T) {
-	s := newSite(t, store.New(tables.Schema, nil), 0, 0)
-	s.hub.cfg.Timings.Takeover = 100 * time.Millisecond
+	s := newSiteWith(t, store.New(tables.Schema, nil), 0, 0, func(c *Config) { c.Timings.Takeover = 100 * time.Millisecond })
 	n := s.fake("a")
 	s.synced(1)
 	n.sw.Silence(true)
@@ -335,5 +334,35 @@ func TestForeignHand(t *testing.T) {
 	s.synced(2)
 	if !same() {
 		t.Error("flows differ after the bridge was deleted")
+	}
+}
+
+// TestLostNode shows that the ports of a node which stays away go down after the grace time, not before, keep their flows, and
+// come back with it.
+func TestLostNode(t *testing.T) {
+	s := newSiteWith(t, store.New(tables.Schema, nil), 0, 0, func(c *Config) { c.Timings.Grace = 400 * time.Millisecond })
+	n := s.fake("a")
+	s.synced(1)
+	n.plug(t, "11111111-1111")
+	s.commit(func(tx *store.Txn) { network(tx); tables.Ports.Put(tx, "11111111-1111", vm("11111111-1111", "a", 3)) })
+	s.until("active", func() bool { return s.status("11111111-1111").Status == model.StatusActive })
+	s.synced(1)
+	flows := len(n.sw.Flows())
+	n.db.Disconnect()
+	s.until("gone", func() bool { i, _ := s.hub.Nodes(t.Context()); return !i[0].OVSDB })
+	if got := s.status("11111111-1111").Status; got != model.StatusActive {
+		t.Errorf("status %s as soon as the session ended, want ACTIVE within the grace time", got)
+	}
+	s.until("down after the grace time", func() bool { return s.status("11111111-1111").Status == model.StatusDown })
+	if got := len(n.sw.Flows()); got != flows {
+		t.Errorf("%d flows on the lost node, want %d", got, flows)
+	}
+	mods := n.sw.Counts().FlowMods
+	if err := n.db.Dial("tcp", s.ovsdb.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	s.until("active again", func() bool { return s.status("11111111-1111").Status == model.StatusActive })
+	if got := n.sw.Counts().FlowMods; got != mods {
+		t.Errorf("%d flow mods were sent when the node came back, want none", got-mods)
 	}
 }

@@ -46,6 +46,7 @@ type Timings struct {
 	Request  time.Duration // a switch's answer to one request; default 15 s
 	Probe    time.Duration // silence after which a session is probed; default 5 s, and as long again until it is given up
 	Takeover time.Duration // how long an old session may take to prove that it is alive when a second one claims its node
+	Grace    time.Duration // how long a node may be without an OVSDB session before its ports count as down; default 5 min
 }
 
 func (t Timings) orDefaults() Timings {
@@ -59,6 +60,7 @@ func (t Timings) orDefaults() Timings {
 	def(&t.Request, 15*time.Second)
 	def(&t.Probe, 5*time.Second)
 	def(&t.Takeover, 2*time.Second)
+	def(&t.Grace, 5*time.Minute)
 	return t
 }
 
@@ -113,10 +115,14 @@ func (h *Hub) Run(ctx context.Context) error {
 	defer cancel()
 	w := h.cfg.Store.Watch()
 	defer w.Close()
+	lost := time.NewTicker(h.cfg.Timings.Grace / 4)
+	defer lost.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-lost.C:
+			h.findLost(ctx)
 		case <-w.C():
 			snap, ch, ok := w.Take()
 			if !ok {

@@ -42,6 +42,11 @@ type site struct {
 
 func newSite(t testing.TB, st *store.Store, ovsdbPort, ofPort int) *site {
 	t.Helper()
+	return newSiteWith(t, st, ovsdbPort, ofPort, func(*Config) {})
+}
+
+func newSiteWith(t testing.TB, st *store.Store, ovsdbPort, ofPort int, change func(*Config)) *site {
+	t.Helper()
 	s := &site{t: t, st: st}
 	listen := func(port int) net.Listener {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
@@ -52,9 +57,11 @@ func newSite(t testing.TB, st *store.Store, ovsdbPort, ofPort int) *site {
 	}
 	s.ovsdb, s.of = listen(ovsdbPort), listen(ofPort)
 	s.ovsdbPort, s.ofPort = s.ovsdb.Addr().(*net.TCPAddr).Port, s.of.Addr().(*net.TCPAddr).Port
-	s.hub = New(Config{Store: st, Rules: netvirt.Classic(), Check: pipeline.Check, ControllerPort: s.ofPort,
+	cfg := Config{Store: st, Rules: netvirt.Classic(), Check: pipeline.Check, ControllerPort: s.ofPort,
 		Log:     slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Timings: Timings{LLDP: 200 * time.Millisecond, Audit: time.Hour}})
+		Timings: Timings{LLDP: 200 * time.Millisecond, Audit: time.Hour}}
+	change(&cfg)
+	s.hub = New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{}, 3)
 	run := func(f func() error) {

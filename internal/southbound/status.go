@@ -4,6 +4,7 @@ package southbound
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"nagare/internal/model"
@@ -150,9 +151,6 @@ func (h *Hub) judge(snap *store.Snapshot, id model.PortID) (v verdict, waitFor m
 	}
 	key := model.PlugKey(p.Host, id)
 	i, ok := tables.InterfacesByIface.First(snap, key)
-	if !ok {
-		return verdict{}, p.Host // plugged as far as we remember; its node has yet to report
-	}
 	port, _ := tables.Ports.Info(snap, id)
 	plug, _ := tables.Plugs.Info(snap, key)
 	ifc, _ := tables.Interfaces.Info(snap, model.InterfaceKey(p.Host, i.Name))
@@ -160,11 +158,37 @@ func (h *Hub) judge(snap *store.Snapshot, id model.PortID) (v verdict, waitFor m
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.nodes[p.Host]
-	if t == nil || t.confirmedLocked().Seq < need {
+	if t != nil && t.lost {
+		return verdict{model.StatusDown, fmt.Sprintf("node %s has not been heard of since %s", p.Host, t.since.UTC().Format(time.RFC3339))}, ""
+	}
+	// Without an interface it is plugged as far as we remember: its node has yet to report.
+	if !ok || t == nil || t.confirmedLocked().Seq < need {
 		return verdict{}, p.Host
 	}
 	if why, bad := t.refused[string(id)]; bad {
 		return verdict{model.StatusError, why}, ""
 	}
 	return verdict{status: model.StatusActive}, ""
+}
+
+// findLost marks nodes that have been without a session for too long, and has their ports judged: they count as down until the
+// node reports again. Their flows stay desired; the node may well be forwarding all the while.
+func (h *Hub) findLost(ctx context.Context) {
+	snap := h.engine.Snapshot()
+	if snap == nil {
+		return
+	}
+	h.mu.Lock()
+	for id, t := range h.nodes {
+		if t.lost || t.db != nil || time.Since(t.since) < h.cfg.Timings.Grace {
+			continue
+		}
+		t.lost = true
+		t.log.Warn("node lost: its ports count as down", "since", t.since)
+		for p := range tables.LocalPorts.Members(snap, string(id)) {
+			h.status.fresh[model.PortID(p)] = struct{}{}
+		}
+	}
+	h.mu.Unlock()
+	h.settleStatuses(ctx, snap)
 }

@@ -34,6 +34,7 @@ type target struct {
 	sent     counters
 	refused  map[string]string // objects whose flows the switch refused -> why
 	since    time.Time         // of the present state of sessions
+	lost     bool              // without an OVSDB session for longer than the grace time
 }
 
 // counters count what was sent to a node since start.
@@ -43,7 +44,7 @@ type counters struct {
 }
 
 func newTarget(h *Hub, id model.NodeID) *target {
-	return &target{hub: h, id: id, log: h.log.With("node", string(id)), wake: make(chan struct{}, 1), resync: "start"}
+	return &target{hub: h, id: id, log: h.log.With("node", string(id)), wake: make(chan struct{}, 1), resync: "start", since: time.Now()}
 }
 
 // offer adds a delta. hub.mu is held.
