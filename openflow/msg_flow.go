@@ -2,6 +2,8 @@
 
 package openflow
 
+import "slices"
+
 // FlowCommand is what a FlowMod does (section 7.3.4.1).
 type FlowCommand uint8
 
@@ -57,32 +59,27 @@ func AppendFlowMod(dst []byte, xid uint32, m *FlowMod) []byte {
 		group = GroupAny
 	}
 	mlen := len(m.Match) + 4
-	pad := (8 - mlen%8) % 8
-	total := headerLen + 40 + mlen + pad + len(m.Instructions)
+	body := flowModLen + (mlen+7)&^7
+	total := body + len(m.Instructions)
 	start := len(dst)
-	dst = append(dst, zero56[:]...)
-	h := dst[start:]
-	h[0], h[1] = Version, TypeFlowMod
-	be.PutUint16(h[2:], uint16(total))
-	be.PutUint32(h[4:], xid)
+	dst = slices.Grow(dst, total)[:start+total]
+	h := dst[start : start+total]
+	_ = h[flowModLen+7] // one bounds check for the fixed part
+	be.PutUint64(h[0:], uint64(Version)<<56|uint64(TypeFlowMod)<<48|uint64(uint16(total))<<32|uint64(xid))
 	be.PutUint64(h[8:], m.Cookie)
 	be.PutUint64(h[16:], m.CookieMask)
-	h[24], h[25] = m.Table, byte(m.Command)
-	be.PutUint16(h[26:], m.IdleTimeout)
-	be.PutUint16(h[28:], m.HardTimeout)
-	be.PutUint16(h[30:], m.Priority)
-	be.PutUint32(h[32:], noBuffer)
-	be.PutUint32(h[36:], port)
-	be.PutUint32(h[40:], group)
-	be.PutUint16(h[44:], m.Flags)
-	be.PutUint16(h[48:], 1) // OFPMT_OXM
-	be.PutUint16(h[50:], uint16(mlen))
-	dst = append(dst[:start+52], m.Match...)
-	dst = append(dst, zero56[:pad]...)
-	return append(dst, m.Instructions...)
+	be.PutUint64(h[24:], uint64(m.Table)<<56|uint64(m.Command)<<48|uint64(m.IdleTimeout)<<32|uint64(m.HardTimeout)<<16|uint64(m.Priority))
+	be.PutUint64(h[32:], noBuffer<<32|uint64(port))
+	be.PutUint64(h[40:], uint64(group)<<32|uint64(m.Flags)<<16)
+	be.PutUint64(h[48:], 1<<48|uint64(uint16(mlen))<<32) // OFPMT_OXM, with the four bytes behind it
+	n := flowModLen + 4 + copy(h[flowModLen+4:], m.Match)
+	clear(h[n:body])
+	copy(h[body:], m.Instructions)
+	return dst
 }
 
-var zero56 [56]byte
+// flowModLen is the part of a flow mod in front of the match.
+const flowModLen = headerLen + 40
 
 func (m *FlowMod) AppendMessage(dst []byte, xid uint32) []byte { return AppendFlowMod(dst, xid, m) }
 
