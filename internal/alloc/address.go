@@ -58,6 +58,7 @@ func Address(tx *store.Txn, s model.Subnet, wanted netip.Addr, taken ...netip.Ad
 			return a, nil
 		}
 	}
+	var passed []netip.Addr // taken ones that the cursor passes: should they stay free, they are found again as holes
 	for _, r := range cur.Pools {
 		a := r.Start
 		if cur.Next.Compare(a) > 0 {
@@ -70,10 +71,13 @@ func Address(tx *store.Txn, s model.Subnet, wanted netip.Addr, taken ...netip.Ad
 					cur.Next = a
 				}
 				addressCursors.Put(tx, s.ID, cur)
+				for _, p := range passed {
+					holes.Put(tx, holeKey(s.ID, p), hole{})
+				}
 				return a, nil
 			}
 			if slices.Contains(taken, a) {
-				holes.Put(tx, holeKey(s.ID, a), hole{}) // the cursor passes it; should it stay free, it is found again
+				passed = append(passed, a)
 			}
 		}
 	}
@@ -105,7 +109,11 @@ func wantedAddress(tx *store.Txn, s model.Subnet, a netip.Addr, taken []netip.Ad
 // calls of Address hand out released addresses first, lowest first. It is harmless for addresses that Address never gave.
 func ReleaseAddress(tx *store.Txn, s model.Subnet, a netip.Addr) {
 	cur, ok := addressCursors.Get(tx, s.ID)
-	if !ok || !a.IsValid() || !cur.valid(s) || a == s.Gateway || !inPools(s, a) || a.Compare(cur.Next) >= 0 {
+	if ok && !cur.valid(s) {
+		ForgetSubnet(tx, s.ID) // else the release would be missing, should the pools change back
+		return
+	}
+	if !ok || !a.IsValid() || a == s.Gateway || !inPools(s, a) || a.Compare(cur.Next) >= 0 {
 		return
 	}
 	if a.Next() != cur.Next {

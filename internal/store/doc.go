@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package store keeps nagare's state: typed, versioned tables over immutable radix trees, with lock-free snapshots, tracked
+// Package store keeps nagare's state: typed, versioned tables over immutable trees, with lock-free snapshots, tracked
 // reads, secondary indices, derived tables and exact sets of what a commit touched, made durable by etcd.
 //
 // A Schema declares tables, indices and derived tables once, at program start. A Store holds one state of that schema. Writers

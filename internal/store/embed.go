@@ -53,7 +53,7 @@ func openEmbedded(ctx context.Context, o *Options) (*etcdLog, error) {
 	if o.quota != 0 {
 		cfg.QuotaBackendBytes = o.quota
 	}
-	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = 5000, 100 // nobody has to catch up; entries cost memory
+	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = 256, 10 // nobody has to catch up; entries cost memory
 	cfg.LogLevel = "error"
 	// While it starts and stops etcd logs errors that are none; real ones come back as such, or end the process.
 	serving := new(atomic.Bool)

@@ -96,7 +96,7 @@ func (st *Store) History(ctx context.Context, table, key string, limit int) ([]L
 	}
 	snap := st.Snapshot()
 	var at Revision
-	if rec := snap.get(k, key); rec != nil {
+	if rec := snap.get(k, "", key); rec != nil {
 		at = rec.modified
 	} else {
 		var err error

@@ -7,14 +7,13 @@ import (
 	"runtime"
 	"slices"
 
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
 	"golang.org/x/sync/errgroup"
 )
 
 // load reads all persistent tables and builds the state they make, indices and derived tables included. Volatile tables are
 // taken from former, if any.
 func (st *Store) load(ctx context.Context, h Head, former *Snapshot) (*Snapshot, error) {
-	snap := &Snapshot{rev: h.Revision, roots: emptyRoots(st.schema)}
+	snap := &Snapshot{rev: h.Revision, roots: make([]tree, len(st.schema.kinds))}
 	if former != nil {
 		snap.seq = former.seq + 1
 		for _, k := range st.schema.kinds {
@@ -38,18 +37,13 @@ func (st *Store) load(ctx context.Context, h Head, former *Snapshot) (*Snapshot,
 	return snap, nil
 }
 
-type keyed struct {
-	key string
-	rec *record
-}
-
-// loadTable decodes a table's records on all processors, in key order.
-func (st *Store) loadTable(ctx context.Context, k *kind, dec *decoder) ([]keyed, error) {
-	var chunks [][]keyed
+// loadTable decodes a table's records on all processors.
+func (st *Store) loadTable(ctx context.Context, k *kind, dec *decoder) ([]entry, error) {
+	var chunks [][]entry
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	err := st.log.Load(ctx, k.name, func(raw []Record) error {
-		chunk := make([]keyed, len(raw))
+		chunk := make([]entry, len(raw))
 		chunks = append(chunks, chunk)
 		g.Go(func() error {
 			for i, r := range raw {
@@ -57,7 +51,7 @@ func (st *Store) loadTable(ctx context.Context, k *kind, dec *decoder) ([]keyed,
 				if err != nil {
 					return &CorruptError{k.name, r.Key, err}
 				}
-				chunk[i] = keyed{r.Key, rec}
+				chunk[i] = entry{place{"", r.Key}, rec}
 			}
 			return nil
 		})
@@ -66,55 +60,43 @@ func (st *Store) loadTable(ctx context.Context, k *kind, dec *decoder) ([]keyed,
 	if derr := g.Wait(); err == nil {
 		err = derr
 	}
-	if err != nil {
-		return nil, err
-	}
-	var n int
-	for _, c := range chunks {
-		n += len(c)
-	}
-	recs := make([]keyed, 0, n)
-	for _, c := range chunks {
-		recs = append(recs, c...)
-	}
-	return recs, nil
+	return slices.Concat(chunks...), err
 }
 
-// buildTable fills the trees of a table and its indices, each by one goroutine.
-func buildTable(k *kind, recs []keyed, roots []*tree) {
+// buildTable makes the trees of a table and its indices, each by one goroutine.
+func buildTable(k *kind, recs []entry, roots []tree) {
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	fill := func(k *kind, insert func(t *iradix.Txn[*record], r keyed)) {
+	for _, ix := range k.indices {
 		g.Go(func() error {
-			t := iradix.New[*record]().Txn()
+			es := make([]entry, 0, len(recs))
 			for _, r := range recs {
-				insert(t, r)
+				for _, group := range ix.keys(r.rec.val) {
+					es = append(es, entry{place{group, r.key}, r.rec})
+				}
 			}
-			roots[k.id] = t.CommitOnly()
+			roots[ix.id] = buildTree(es)
 			return nil
 		})
 	}
-	fill(k, func(t *iradix.Txn[*record], r keyed) { t.Insert([]byte(r.key), r.rec) })
-	for _, ix := range k.indices {
-		fill(ix, func(t *iradix.Txn[*record], r keyed) {
-			for _, n := range ix.keys(r.rec.val) {
-				t.Insert(composed(n, r.key), r.rec)
-			}
-		})
-	}
 	g.Wait()
+	roots[k.id] = buildTree(recs)
 }
 
 // deriveAll computes the derived tables of a state from scratch.
 func (st *Store) deriveAll(snap *Snapshot) {
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	built := make([]*tree, len(snap.roots))
+	built := make([]tree, len(snap.roots))
 	for _, d := range st.schema.derived {
 		g.Go(func() error {
-			subjects := map[string]struct{}{}
+			n := 0
 			for _, src := range d.sources {
-				snap.scan(src.table, "", func(_ string, rec *record) bool {
+				n = max(n, snap.length(src.table))
+			}
+			subjects := make(map[string]struct{}, n)
+			for _, src := range d.sources {
+				snap.scan(src.table, "", "", func(_ string, rec *record) bool {
 					for _, s := range src.subjects(snap, rec.val) {
 						subjects[s] = struct{}{}
 					}
@@ -130,18 +112,16 @@ func (st *Store) deriveAll(snap *Snapshot) {
 					}
 				}
 			}
-			t := iradix.New[*record]().Txn()
+			es := make([]entry, 0, len(counts))
 			for m, n := range counts {
-				t.Insert(composed(m.Group, m.Name), &record{val: n})
+				es = append(es, entry{place{m.Group, m.Name}, &record{val: n}})
 			}
-			built[d.id] = t.CommitOnly()
+			built[d.id] = buildTree(es)
 			return nil
 		})
 	}
 	g.Wait()
-	for i, t := range built {
-		if t != nil {
-			snap.roots[i] = t
-		}
+	for _, d := range st.schema.derived {
+		snap.roots[d.id] = built[d.id]
 	}
 }

@@ -2,12 +2,7 @@
 
 package store
 
-import (
-	"strings"
-	"time"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
-)
+import "time"
 
 // Revision numbers commits that changed persistent state. The high 16 bits are an epoch that restoring a backup raises.
 type Revision uint64
@@ -59,8 +54,6 @@ func (r *record) info() Info {
 	return i
 }
 
-type tree = iradix.Tree[*record]
-
 // Dep is something that can be read and touched: a record (kind, key), all records under an index key or in a derived group
 // (kind, key), or a whole table (kind, allKey).
 type Dep struct {
@@ -70,11 +63,28 @@ type Dep struct {
 
 const allKey = "\xff*"
 
+// dep is the Dep of one record of a table, or of one member of a derived group.
+func (k *kind) dep(group, key string) Dep {
+	if k.emit != nil {
+		key = group + "\x00" + key
+	}
+	return Dep{k.id, key}
+}
+
+// groupDep is the Dep of an index key, of a derived group, or of a whole table.
+func (k *kind) groupDep(group string) Dep {
+	if k.table == nil && k.emit == nil {
+		group = allKey
+	}
+	return Dep{k.id, group}
+}
+
 // Reader is a state that typed tables can be read from: *Snapshot, *Tracked or *Txn.
+//
+// Records are found by group and key (see tree); the group of a table's records is "".
 type Reader interface {
-	get(k *kind, key string) *record
-	scan(k *kind, prefix string, f func(key string, rec *record) bool)
-	scanFrom(k *kind, start string, f func(key string, rec *record) bool)
+	get(k *kind, group, key string) *record
+	scan(k *kind, group, start string, f func(key string, rec *record) bool)
 	length(k *kind) int
 	untracked() Reader
 }
@@ -83,7 +93,7 @@ type Reader interface {
 type Snapshot struct {
 	rev   Revision
 	seq   uint64
-	roots []*tree // by kind id
+	roots []tree // by kind id
 }
 
 // Revision is that of the newest persistent commit in the snapshot.
@@ -92,41 +102,13 @@ func (s *Snapshot) Revision() Revision { return s.rev }
 // Seq is the number of the published state, volatile changes included. It starts anew with each process.
 func (s *Snapshot) Seq() uint64 { return s.seq }
 
-func (s *Snapshot) get(k *kind, key string) *record {
-	rec, _ := s.roots[k.id].Get([]byte(key))
-	return rec
+func (s *Snapshot) get(k *kind, group, key string) *record { return s.roots[k.id].get(group, key) }
+
+func (s *Snapshot) scan(k *kind, group, start string, f func(string, *record) bool) {
+	s.roots[k.id].scan(group, start, f)
 }
 
-// scan walks a table (prefix "") or the records under one index key or group (prefix = that key). The key given to f is the
-// primary key or member name.
-func (s *Snapshot) scan(k *kind, prefix string, f func(string, *record) bool) {
-	scanTree(s.roots[k.id].Root(), k, prefix, f)
-}
-
-func (s *Snapshot) scanFrom(k *kind, start string, f func(string, *record) bool) {
-	it := s.roots[k.id].Root().Iterator()
-	it.SeekLowerBound([]byte(start))
-	for key, rec, ok := it.Next(); ok; key, rec, ok = it.Next() {
-		if !f(string(key), rec) {
-			return
-		}
-	}
-}
-
-func scanTree(root *iradix.Node[*record], k *kind, prefix string, f func(string, *record) bool) {
-	it := root.Iterator()
-	if k.table != nil || k.emit != nil {
-		prefix = under(prefix)
-		it.SeekPrefix([]byte(prefix))
-	}
-	for key, rec, ok := it.Next(); ok; key, rec, ok = it.Next() {
-		if !f(strings.TrimPrefix(string(key), prefix), rec) {
-			return
-		}
-	}
-}
-
-func (s *Snapshot) length(k *kind) int { return s.roots[k.id].Len() }
+func (s *Snapshot) length(k *kind) int { return s.roots[k.id].size }
 func (s *Snapshot) untracked() Reader  { return s }
 
 // Tracked reads a snapshot and records each distinct read.
@@ -151,23 +133,14 @@ func (t *Tracked) Reads(f func(Dep)) {
 // Add records a read that happened elsewhere, e.g. of a memoised query.
 func (t *Tracked) Add(d Dep) { t.reads[d] = struct{}{} }
 
-func (t *Tracked) get(k *kind, key string) *record {
-	t.reads[Dep{k.id, key}] = struct{}{}
-	return t.Snapshot.get(k, key)
+func (t *Tracked) get(k *kind, group, key string) *record {
+	t.reads[k.dep(group, key)] = struct{}{}
+	return t.Snapshot.get(k, group, key)
 }
 
-func (t *Tracked) scan(k *kind, prefix string, f func(string, *record) bool) {
-	d := Dep{k.id, prefix}
-	if k.table == nil && k.emit == nil {
-		d.Key = allKey
-	}
-	t.reads[d] = struct{}{}
-	t.Snapshot.scan(k, prefix, f)
-}
-
-func (t *Tracked) scanFrom(k *kind, start string, f func(string, *record) bool) {
-	t.reads[Dep{k.id, allKey}] = struct{}{}
-	t.Snapshot.scanFrom(k, start, f)
+func (t *Tracked) scan(k *kind, group, start string, f func(string, *record) bool) {
+	t.reads[k.groupDep(group)] = struct{}{}
+	t.Snapshot.scan(k, group, start, f)
 }
 
 func (t *Tracked) length(k *kind) int {

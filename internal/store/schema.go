@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
-	"strings"
 )
 
 // Class says who writes a table and whether it outlives the process.
@@ -147,7 +146,7 @@ func From[K ~string, T any](d *Derived, t *Table[K, T], subjects func(r Reader, 
 
 // Get returns the record with the key.
 func (t *Table[K, T]) Get(r Reader, key K) (T, bool) {
-	rec := r.get(t.k, string(key))
+	rec := r.get(t.k, "", string(key))
 	if rec == nil {
 		var zero T
 		return zero, false
@@ -157,7 +156,7 @@ func (t *Table[K, T]) Get(r Reader, key K) (T, bool) {
 
 // Info returns what the store knows about the record besides its value. It is not a tracked read.
 func (t *Table[K, T]) Info(r Reader, key K) (Info, bool) {
-	rec := r.untracked().get(t.k, string(key))
+	rec := r.untracked().get(t.k, "", string(key))
 	if rec == nil {
 		return Info{}, false
 	}
@@ -167,14 +166,14 @@ func (t *Table[K, T]) Info(r Reader, key K) (Info, bool) {
 // All iterates over the whole table in key order. A rule that calls it depends on every record: use an Index or a Derived.
 func (t *Table[K, T]) All(r Reader) iter.Seq2[K, T] {
 	return func(yield func(K, T) bool) {
-		r.scan(t.k, "", func(key string, rec *record) bool { return yield(K(key), rec.val.(T)) })
+		r.scan(t.k, "", "", func(key string, rec *record) bool { return yield(K(key), rec.val.(T)) })
 	}
 }
 
 // From iterates in key order from the first key >= start; for paging.
 func (t *Table[K, T]) From(r Reader, start K) iter.Seq2[K, T] {
 	return func(yield func(K, T) bool) {
-		r.scanFrom(t.k, string(start), func(key string, rec *record) bool { return yield(K(key), rec.val.(T)) })
+		r.scan(t.k, "", string(start), func(key string, rec *record) bool { return yield(K(key), rec.val.(T)) })
 	}
 }
 
@@ -190,7 +189,7 @@ func (t *Table[K, T]) Delete(tx *Txn, key K) bool { return tx.delete(t.k, string
 // By iterates over the records with the index key, in order of their primary keys.
 func (x *Index[K, T]) By(r Reader, key string) iter.Seq[T] {
 	return func(yield func(T) bool) {
-		r.scan(x.k, key, func(_ string, rec *record) bool { return yield(rec.val.(T)) })
+		r.scan(x.k, key, "", func(_ string, rec *record) bool { return yield(rec.val.(T)) })
 	}
 }
 
@@ -205,18 +204,18 @@ func (x *Index[K, T]) First(r Reader, key string) (v T, ok bool) {
 // Members iterates over the names in a group, in order.
 func (d *Derived) Members(r Reader, group string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		r.scan(d.k, group, func(name string, _ *record) bool { return yield(name) })
+		r.scan(d.k, group, "", func(name string, _ *record) bool { return yield(name) })
 	}
 }
 
 // Has reports whether the group has the member.
 func (d *Derived) Has(r Reader, group, name string) bool {
-	return r.get(d.k, under(group)+name) != nil
+	return r.get(d.k, group, name) != nil
 }
 
 // Count returns how many subjects emit the member.
 func (d *Derived) Count(r Reader, group, name string) int {
-	rec := r.get(d.k, under(group)+name)
+	rec := r.get(d.k, group, name)
 	if rec == nil {
 		return 0
 	}
@@ -228,18 +227,6 @@ func (d *Derived) GroupDep(group string) Dep { return Dep{d.k.id, group} }
 
 // Name is the derived table's declared name.
 func (d *Derived) Name() string { return d.k.name }
-
-// sep ends an index or group key inside a composed key.
-const sep = "\x00"
-
-// escaper keeps sep out of index and group keys, which may be names that somebody chose.
-var escaper = strings.NewReplacer("\x00", "\x01\x02", "\x01", "\x01\x01")
-
-// under gives the start of all composed keys with an index or group key.
-func under(group string) string { return escaper.Replace(group) + sep }
-
-// composed gives the tree key of a record under an index key, or of a member in a group.
-func composed(group, name string) []byte { return []byte(under(group) + name) }
 
 func planeEqual(k *kind, a, b any) bool {
 	if k.plane != nil {

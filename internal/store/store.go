@@ -11,8 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
 // Store holds the state of a schema.
@@ -204,11 +202,3 @@ func (st *Store) Snapshot() *Snapshot { return st.head.Load() }
 // Term is the number of this ownership of the log: above that of every earlier one, of any process. It rises when a failure
 // was settled.
 func (st *Store) Term() uint64 { return st.term.Load() }
-
-func emptyRoots(s *Schema) []*tree {
-	roots := make([]*tree, len(s.kinds))
-	for i := range roots {
-		roots[i] = iradix.New[*record]()
-	}
-	return roots
-}

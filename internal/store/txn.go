@@ -5,16 +5,14 @@ package store
 import (
 	"reflect"
 	"slices"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
 // Txn is a transaction in progress: it reads the newest state and its own writes. It belongs to one goroutine and ends with
 // the function that got it.
 type Txn struct {
 	base   *Snapshot
-	trees  []*iradix.Txn[*record] // by kind id; nil until written
-	writes map[write]*record      // record before the transaction, nil if it was not there
+	trees  []*editor         // by kind id; nil until written
+	writes map[write]*record // record before the transaction, nil if it was not there
 	order  []write
 }
 
@@ -24,53 +22,36 @@ type write struct {
 }
 
 func newTxn(base *Snapshot) *Txn {
-	return &Txn{base: base, trees: make([]*iradix.Txn[*record], len(base.roots)), writes: map[write]*record{}}
+	return &Txn{base: base, trees: make([]*editor, len(base.roots)), writes: map[write]*record{}}
 }
 
-func (tx *Txn) tree(k *kind) *iradix.Txn[*record] {
+func (tx *Txn) tree(k *kind) *editor {
 	t := tx.trees[k.id]
 	if t == nil {
-		t = tx.base.roots[k.id].Txn()
+		t = tx.base.roots[k.id].edit()
 		tx.trees[k.id] = t
 	}
 	return t
 }
 
-func (tx *Txn) get(k *kind, key string) *record {
+func (tx *Txn) get(k *kind, group, key string) *record {
 	if t := tx.trees[k.id]; t != nil {
-		rec, _ := t.Get([]byte(key))
-		return rec
+		return t.get(group, key)
 	}
-	return tx.base.get(k, key)
+	return tx.base.get(k, group, key)
 }
 
-func (tx *Txn) scan(k *kind, prefix string, f func(string, *record) bool) {
+func (tx *Txn) scan(k *kind, group, start string, f func(string, *record) bool) {
 	if t := tx.trees[k.id]; t != nil {
-		// Clone first: the caller may write while it iterates.
-		scanTree(t.Clone().Root(), k, prefix, f)
+		t.freeze().scan(group, start, f) // the caller may write while it iterates
 		return
 	}
-	tx.base.scan(k, prefix, f)
-}
-
-func (tx *Txn) scanFrom(k *kind, start string, f func(string, *record) bool) {
-	t := tx.trees[k.id]
-	if t == nil {
-		tx.base.scanFrom(k, start, f)
-		return
-	}
-	it := t.Clone().Root().Iterator()
-	it.SeekLowerBound([]byte(start))
-	for key, rec, ok := it.Next(); ok; key, rec, ok = it.Next() {
-		if !f(string(key), rec) {
-			return
-		}
-	}
+	tx.base.scan(k, group, start, f)
 }
 
 func (tx *Txn) length(k *kind) int {
 	if t := tx.trees[k.id]; t != nil {
-		return t.CommitOnly().Len()
+		return t.size
 	}
 	return tx.base.length(k)
 }
@@ -81,7 +62,7 @@ func (tx *Txn) untracked() Reader { return tx }
 func (tx *Txn) Revision() Revision { return tx.base.rev }
 
 func (tx *Txn) put(k *kind, key string, v any) {
-	before := tx.get(k, key)
+	before := tx.get(k, "", key)
 	rec := &record{val: v}
 	if before != nil {
 		*rec = *before
@@ -91,7 +72,7 @@ func (tx *Txn) put(k *kind, key string, v any) {
 }
 
 func (tx *Txn) delete(k *kind, key string) bool {
-	before := tx.get(k, key)
+	before := tx.get(k, "", key)
 	if before == nil {
 		return false
 	}
@@ -108,30 +89,30 @@ func (tx *Txn) write(k *kind, key string, before, rec *record) {
 	}
 	t := tx.tree(k)
 	if rec == nil {
-		t.Delete([]byte(key))
+		t.delete("", key)
 	} else {
-		t.Insert([]byte(key), rec)
+		t.put("", key, rec)
 	}
 	for _, ix := range k.indices {
 		old, now := ix.keysOf(before), ix.keysOf(rec)
 		it := tx.tree(ix)
 		for _, o := range old {
 			if !slices.Contains(now, o) {
-				it.Delete(composed(o, key))
+				it.delete(o, key)
 			}
 		}
 		for _, n := range now {
-			it.Insert(composed(n, key), rec)
+			it.put(n, key, rec)
 		}
 	}
 }
 
 // restore puts the former record back into its table and indices: what was written in between is equal to it.
 func (tx *Txn) restore(w write, rec *record) {
-	tx.tree(w.k).Insert([]byte(w.key), rec)
+	tx.tree(w.k).put("", w.key, rec)
 	for _, ix := range w.k.indices {
 		for _, n := range ix.keys(rec.val) {
-			tx.tree(ix).Insert(composed(n, w.key), rec)
+			tx.tree(ix).put(n, w.key, rec)
 		}
 	}
 }
@@ -189,7 +170,7 @@ func (tx *Txn) finish(at *CommitInfo, seq uint64) (snap *Snapshot, ch *Changes, 
 	ch = &Changes{Deps: map[Dep]struct{}{}}
 	kept := tx.order[:0:0]
 	for _, w := range tx.order {
-		before, after := tx.writes[w], tx.get(w.k, w.key)
+		before, after := tx.writes[w], tx.get(w.k, "", w.key)
 		if before == nil && after == nil {
 			continue
 		}
@@ -206,7 +187,7 @@ func (tx *Txn) finish(at *CommitInfo, seq uint64) (snap *Snapshot, ch *Changes, 
 		at.Revision = tx.base.rev
 	}
 	for _, w := range kept {
-		before, after := tx.writes[w], tx.get(w.k, w.key)
+		before, after := tx.writes[w], tx.get(w.k, "", w.key)
 		rc := RecordChange{Table: w.k.name, Key: w.key, PlaneChanged: true}
 		if before != nil {
 			rc.Before = before.val
@@ -249,7 +230,7 @@ func (tx *Txn) finish(at *CommitInfo, seq uint64) (snap *Snapshot, ch *Changes, 
 	snap = &Snapshot{rev: at.Revision, seq: seq, roots: slices.Clone(tx.base.roots)}
 	for i, t := range tx.trees {
 		if t != nil {
-			snap.roots[i] = t.CommitOnly()
+			snap.roots[i] = t.freeze()
 		}
 	}
 	return snap, ch, durable
@@ -264,7 +245,7 @@ func (tx *Txn) derive(kept []write, ch *Changes) {
 	var jobs []job
 	seen := map[job]bool{}
 	for _, w := range kept {
-		before, after := tx.writes[w], tx.get(w.k, w.key)
+		before, after := tx.writes[w], tx.get(w.k, "", w.key)
 		if before != nil && after != nil && planeEqual(w.k, before.val, after.val) {
 			continue // emissions read planes only
 		}
@@ -305,22 +286,22 @@ func (tx *Txn) adjust(d *kind, before, after []Member, ch *Changes) {
 }
 
 func (tx *Txn) count(d *kind, m Member, by int, ch *Changes) {
-	t, key := tx.tree(d), composed(m.Group, m.Name)
+	t := tx.tree(d)
 	n := 0
-	if rec, ok := t.Get(key); ok {
+	if rec := t.get(m.Group, m.Name); rec != nil {
 		n = rec.val.(int)
 	}
 	was := n > 0
 	n += by
 	if n > 0 {
-		t.Insert(key, &record{val: n})
+		t.put(m.Group, m.Name, &record{val: n})
 	} else {
-		t.Delete(key)
+		t.delete(m.Group, m.Name)
 	}
 	if was != (n > 0) {
-		g := Dep{d.id, m.Group}
+		g := d.groupDep(m.Group)
 		ch.touch(g)
-		ch.touch(Dep{d.id, string(key)})
+		ch.touch(d.dep(m.Group, m.Name))
 		ch.Members = append(ch.Members, MemberChange{g, m.Name, n > 0})
 	}
 }
