@@ -22,14 +22,14 @@ import (
 
 // dbSession is a node's OVSDB session.
 type dbSession struct {
-	hub    *Hub
-	s      *ovsdb.Session
-	m      *ovsdb.Mirror
-	log    *slog.Logger
-	local  string // our address as the node reached it
-	source string // the node's address
-	node   model.NodeID
-	since  time.Time
+	hub   *Hub
+	s     *ovsdb.Session
+	m     *ovsdb.Mirror
+	log   *slog.Logger
+	local string // our address as the node reached it
+	peer  identity
+	node  model.NodeID
+	since time.Time
 }
 
 func (d *dbSession) close(why error) {
@@ -39,20 +39,24 @@ func (d *dbSession) close(why error) {
 
 // ServeOVSDB serves one accepted (or dialled) OVSDB connection until it ends or ctx does. It returns why.
 func (h *Hub) ServeOVSDB(ctx context.Context, nc net.Conn) error {
-	d := &dbSession{hub: h, local: host(nc.LocalAddr()), source: host(nc.RemoteAddr()), since: time.Now(),
+	peer, err := identify(ctx, nc, h.cfg.Timings.Request)
+	if err != nil {
+		return fmt.Errorf("ovsdb %w", err)
+	}
+	d := &dbSession{hub: h, local: host(nc.LocalAddr()), peer: peer, since: time.Now(),
 		log: h.log.With("peer", nc.RemoteAddr().String())}
 	d.s = ovsdb.NewSession(nc, ovsdb.Options{ProbeInterval: h.cfg.Timings.Probe})
 	defer d.s.Close()
 	d.m = ovsdb.NewMirror(database, mirrored)
 	ask, cancel := context.WithTimeout(ctx, h.cfg.Timings.Request)
-	err := d.s.Monitor(ask, d.m)
+	err = d.s.Monitor(ask, d.m)
 	cancel()
 	if err != nil {
-		return fmt.Errorf("ovsdb peer %s: monitor: %w", d.source, err)
+		return fmt.Errorf("ovsdb peer %s: monitor: %w", d.peer.source, err)
 	}
 	c, err := readClaim(d.m)
 	if err != nil {
-		return fmt.Errorf("ovsdb peer %s: %w", d.source, err)
+		return fmt.Errorf("ovsdb peer %s: %w", d.peer.source, err)
 	}
 	d.node = c.ID
 	d.log = d.log.With("node", string(c.ID))
@@ -93,7 +97,7 @@ func (h *Hub) admit(ctx context.Context, d *dbSession, c claim) (*target, error)
 		err := old.s.Echo(probe)
 		cancel()
 		if err == nil {
-			return nil, fmt.Errorf("node %s: refused a second ovsdb session from %s: one from %s is alive", c.ID, d.source, old.source)
+			return nil, fmt.Errorf("node %s: refused a second ovsdb session from %s: one from %s is alive", c.ID, d.peer.source, old.peer.source)
 		}
 		old.close(errors.New("silent while another session claims the node"))
 		h.mu.Lock()
@@ -107,10 +111,13 @@ func (h *Hub) admit(ctx context.Context, d *dbSession, c claim) (*target, error)
 // record writes what the node says of itself, unless somebody else is pinned under its name.
 func (h *Hub) record(ctx context.Context, d *dbSession, c claim) error {
 	_, err := h.cfg.Store.Commit(ctx, origin(c.ID, "report"), func(tx *store.Txn) error {
+		if err := d.peer.may(c.ID); err != nil {
+			return err
+		}
 		n, known := tables.Nodes.Get(tx, c.ID)
-		if known && n.OVSUUID != "" && (n.OVSUUID != c.OVSUUID || n.Source != d.source) {
+		if known && !d.peer.tls && n.OVSUUID != "" && (n.OVSUUID != c.OVSUUID || n.Source != d.peer.source) {
 			return fmt.Errorf("node %s: refused a claim by switch %s from %s: the name is pinned to switch %s from %s; "+
-				"if the node was reinstalled or moved, run `nagare node forget %s`", c.ID, c.OVSUUID, d.source, n.OVSUUID, n.Source, c.ID)
+				"if the node was reinstalled or moved, run `nagare node forget %s`", c.ID, c.OVSUUID, d.peer.source, n.OVSUUID, n.Source, c.ID)
 		}
 		if !known {
 			key, err := alloc.NextKey(tx, "node")
@@ -119,15 +126,11 @@ func (h *Hub) record(ctx context.Context, d *dbSession, c claim) error {
 			}
 			n = model.Node{ID: c.ID, NodePlane: model.NodePlane{Key: key}, Approved: h.cfg.Enrol == EnrolAuto, FirstSeen: time.Now().UTC()}
 		}
-		n.OVSUUID, n.Source = c.OVSUUID, d.source
+		n.OVSUUID, n.Source = c.OVSUUID, d.peer.source
 		n.Hostname, n.SystemID, n.OVSVersion = c.Hostname, c.SystemID, c.Version
 		n.LocalIP, n.DatapathType = c.LocalIP, c.DatapathType
 		if !maps.Equal(n.Mappings, c.Mappings) {
 			n.Mappings = c.Mappings
-		}
-		if !n.Approved {
-			tables.Nodes.Put(tx, c.ID, n)
-			return nil
 		}
 		tables.Nodes.Put(tx, c.ID, n)
 		return nil
@@ -326,7 +329,11 @@ func (h *Hub) awaitProcessed(ctx context.Context, seq uint64) error {
 // bringUp makes sure that the node has the integration bridge, in secure mode, with us as its controller and the datapath id
 // that joins its two sessions. A bridge that exists is adopted. It reports whether something had to be changed.
 func (d *dbSession) bringUp(ctx context.Context, n model.Node) (bool, error) {
-	target := ovsdb.String(fmt.Sprintf("tcp:%s", net.JoinHostPort(d.local, fmt.Sprint(d.hub.cfg.ControllerPort))))
+	method := "tcp"
+	if d.peer.tls {
+		method = "ssl"
+	}
+	target := ovsdb.String(fmt.Sprintf("%s:%s", method, net.JoinHostPort(d.local, fmt.Sprint(d.hub.cfg.ControllerPort))))
 	dpid := fmt.Sprintf("%016x", n.DatapathID())
 	c, err := readClaim(d.m)
 	if err != nil {

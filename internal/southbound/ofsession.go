@@ -22,12 +22,12 @@ import (
 
 // ofSession is a node's OpenFlow session.
 type ofSession struct {
-	hub    *Hub
-	c      *openflow.Conn
-	log    *slog.Logger
-	node   model.NodeID
-	source string
-	dpid   uint64
+	hub  *Hub
+	c    *openflow.Conn
+	log  *slog.Logger
+	node model.NodeID
+	peer identity
+	dpid uint64
 	// empty is set until the first comparison if the switch held no flows then: it forwards nothing, so a bulk load may go as
 	// plain messages. It belongs to the node's loop.
 	empty bool
@@ -48,7 +48,11 @@ func (o *ofSession) close(why error) {
 
 // ServeOpenFlow serves one accepted OpenFlow connection until it ends or ctx does. It returns why.
 func (h *Hub) ServeOpenFlow(ctx context.Context, nc net.Conn) error {
-	o := &ofSession{hub: h, source: host(nc.RemoteAddr()), log: h.log.With("peer", nc.RemoteAddr().String()), refused: map[flow.Key]refusal{},
+	peer, err := identify(ctx, nc, h.cfg.Timings.Request)
+	if err != nil {
+		return fmt.Errorf("openflow %w", err)
+	}
+	o := &ofSession{hub: h, peer: peer, log: h.log.With("peer", nc.RemoteAddr().String()), refused: map[flow.Key]refusal{},
 		foreign: make(chan struct{}, 1)}
 	ready := make(chan struct{}) // closed once o.node is known, which the handler waits for
 	o.c = openflow.NewConn(nc, openflow.Config{ProbeInterval: h.cfg.Timings.Probe, Handler: openflow.Handler{
@@ -74,15 +78,18 @@ func (h *Hub) ServeOpenFlow(ctx context.Context, nc net.Conn) error {
 	features, err := o.c.Handshake(ask)
 	cancel()
 	if err != nil {
-		return fmt.Errorf("openflow peer %s: handshake: %w", o.source, err)
+		return fmt.Errorf("openflow peer %s: handshake: %w", o.peer.source, err)
 	}
 	o.dpid = features.DatapathID
 	n, ok := nodeByDatapath(h.cfg.Store.Snapshot(), o.dpid)
 	switch {
 	case !ok:
-		return fmt.Errorf("openflow peer %s: no node has datapath id %016x; its ovsdb session must come first (ovs-vsctl set-manager)", o.source, o.dpid)
-	case n.Source != o.source:
-		return fmt.Errorf("openflow peer %s: refused: it claims to be node %s, which is pinned to %s", o.source, n.ID, n.Source)
+		return fmt.Errorf("openflow peer %s: no node has datapath id %016x; its ovsdb session must come first (ovs-vsctl set-manager)", o.peer.source, o.dpid)
+	case !peer.tls && n.Source != o.peer.source:
+		return fmt.Errorf("openflow peer %s: refused: it claims to be node %s, which is pinned to %s", o.peer.source, n.ID, n.Source)
+	}
+	if err := peer.may(n.ID); err != nil {
+		return err
 	}
 	o.node = n.ID
 	o.log = o.log.With("node", string(n.ID))
@@ -160,7 +167,7 @@ func (h *Hub) admitOF(ctx context.Context, o *ofSession) (*target, error) {
 		err := old.c.Barrier(probe)
 		cancel()
 		if err == nil {
-			return nil, fmt.Errorf("node %s: refused a second openflow session from %s: one from %s is alive", o.node, o.source, old.source)
+			return nil, fmt.Errorf("node %s: refused a second openflow session from %s: one from %s is alive", o.node, o.peer.source, old.peer.source)
 		}
 		old.close(errors.New("silent while another session claims the node"))
 		h.mu.Lock()
