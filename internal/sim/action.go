@@ -89,6 +89,7 @@ func (w *walk) action(p *Packet, a openflow.Action) bool {
 		w.ct(p, a)
 	case openflow.CTClear:
 		clearCT(p)
+		p.conn, p.state = nil, 0
 	case openflow.CheckPktLarger:
 		// Packets here have no length: they are never larger.
 		w.splice(p, a.Dst, []byte{0}, 0)

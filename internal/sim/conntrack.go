@@ -35,15 +35,21 @@ func (c *Conntrack) Connections(zone uint16) int {
 	return len(seen)
 }
 
-// tuple is one direction of a connection. For ICMP echo the ports are the type
-// of the request and the identifier, which packets here do not carry: 0.
+// tuple is one direction of a connection. For ICMP echo srcPort is the type:
+// the answer to a request is no request.
 type tuple struct {
 	proto            uint8
 	src, dst         netip.Addr
 	srcPort, dstPort uint16
 }
 
+func (t tuple) icmp() bool { return t.proto == flow.ProtoICMP || t.proto == flow.ProtoICMPv6 }
+
 func (t tuple) reverse() tuple {
+	if t.icmp() {
+		other := map[uint16]uint16{8: 0, 0: 8, 128: 129, 129: 128}
+		return tuple{t.proto, t.dst, t.src, other[t.srcPort], 0}
+	}
 	return tuple{t.proto, t.dst, t.src, t.dstPort, t.srcPort}
 }
 
@@ -58,7 +64,7 @@ type conn struct {
 }
 
 // tracked tells a packet's tuple; ok is false for what cannot be tracked.
-// An ICMP error or an echo reply counts as the reverse of its request.
+// Of ICMP only echo is.
 func tracked(p *Packet) (t tuple, ok bool) {
 	src, dst := openflow.FieldIPv4Src, openflow.FieldIPv4Dst
 	switch p.Uint(openflow.FieldEthType) {
@@ -73,27 +79,23 @@ func tracked(p *Packet) (t tuple, ok bool) {
 	case flow.ProtoTCP, flow.ProtoUDP, flow.ProtoSCTP:
 		t.srcPort, t.dstPort = uint16(p.Uint(openflow.FieldTCPSrc)), uint16(p.Uint(openflow.FieldTCPDst))
 	case flow.ProtoICMP:
-		return t, p.Uint(openflow.FieldICMPType) == 0 || p.Uint(openflow.FieldICMPType) == 8
+		t.srcPort = uint16(p.Uint(openflow.FieldICMPType))
+		return t, t.srcPort == 0 || t.srcPort == 8
 	case flow.ProtoICMPv6:
-		typ := p.Uint(openflow.FieldICMPv6Type)
-		return t, typ == 128 || typ == 129
+		t.srcPort = uint16(p.Uint(openflow.FieldICMPv6Type))
+		return t, t.srcPort == 128 || t.srcPort == 129
 	}
 	return t, true
 }
 
 // request reports packets that may begin a connection.
-func request(p *Packet, t tuple) bool {
-	switch t.proto {
-	case flow.ProtoICMP:
-		return p.Uint(openflow.FieldICMPType) == 8
-	case flow.ProtoICMPv6:
-		return p.Uint(openflow.FieldICMPv6Type) == 128
-	}
-	return true
+func request(t tuple) bool {
+	return t.proto == flow.ProtoICMP && t.srcPort == 8 || t.proto == flow.ProtoICMPv6 && t.srcPort == 128 || !t.icmp()
 }
 
 // clearCT makes p untracked.
 func clearCT(p *Packet) {
+	// The datapath's own note of the connection stays: see Packet.
 	for _, f := range []*openflow.Field{openflow.FieldCTState, openflow.FieldCTZone, openflow.FieldCTMark, openflow.FieldCTLabel} {
 		b := p.bytes(f)
 		clear(b)
@@ -147,63 +149,70 @@ func assumeNAT(p *Packet, a openflow.CT) {
 func (w *walk) track(p *Packet, zone uint16, a openflow.CT) {
 	clearCT(p)
 	p.SetUint(openflow.FieldCTZone, uint64(zone))
-	t, ok := tracked(p)
-	if !ok {
-		p.SetUint(openflow.FieldCTState, uint64(flow.CTTrk|flow.CTInv))
+	nat, exec := natOf(a.Actions)
+	known := p.conn != nil && p.zone == zone && a.Flags&openflow.CTForce == 0
+	if !known && !w.find(p, zone, a, nat) {
 		return
 	}
-	conns := w.s.Track.zones[zone]
-	k := conns[t]
-	isReply := k != nil && t == k.reply && t != k.orig
-	if k != nil && isReply && a.Flags&openflow.CTForce != 0 {
-		delete(conns, k.orig)
-		delete(conns, k.reply)
-		k, isReply = nil, false
-	}
-	state := flow.CTTrk
-	switch {
-	case k == nil && !request(p, t):
-		p.SetUint(openflow.FieldCTState, uint64(flow.CTTrk|flow.CTInv))
-		return
-	case k == nil:
-		state |= flow.CTNew
-	case isReply:
-		k.replied = true
-		state |= flow.CTEst | flow.CTRpl
-	case k.replied || t.proto != flow.ProtoICMP && t.proto != flow.ProtoICMPv6 && !opening(p, t):
-		state |= flow.CTEst
-	default:
-		state |= flow.CTNew
-	}
-	nat, rest := natOf(a.Actions)
-	if k == nil && a.Flags&openflow.CTCommit != 0 {
-		k = w.s.Track.commit(zone, t, nat)
-		if k == nil {
-			w.fail("no free address or port to translate to")
-			return
-		}
-	}
+	k := p.conn
 	if k == nil {
-		p.SetUint(openflow.FieldCTState, uint64(state))
+		p.SetUint(openflow.FieldCTState, uint64(p.state))
 		return
 	}
-	if nat != nil && k.nat != 0 {
-		state |= translate(p, k, isReply)
+	if nat != nil && k.nat != 0 && p.state&(flow.CTSNAT|flow.CTDNAT) == 0 {
+		p.state |= translate(p, k, p.state&flow.CTRpl != 0)
 	}
-	p.SetUint(openflow.FieldCTState, uint64(state))
+	p.SetUint(openflow.FieldCTState, uint64(p.state))
 	p.SetUint(openflow.FieldCTMark, uint64(k.mark))
 	copy(p.bytes(openflow.FieldCTLabel), k.label[:])
-	if a.Flags&openflow.CTCommit != 0 && len(rest) > 0 {
-		w.actions(p, rest)
+	if a.Flags&openflow.CTCommit != 0 && len(exec) > 0 {
+		w.actions(p, exec)
 		k.mark = uint32(p.Uint(openflow.FieldCTMark))
 		copy(k.label[:], p.bytes(openflow.FieldCTLabel))
 	}
 }
 
-// opening reports TCP packets that only ask for a connection.
-func opening(p *Packet, t tuple) bool {
-	return t.proto == flow.ProtoTCP && p.Uint(openflow.FieldTCPFlags)&0x12 == 0x02
+// find looks p's connection up and makes it if the action commits. It sets
+// p.conn, nil if there is none, and p.state; false if p has no place in the
+// tracker.
+func (w *walk) find(p *Packet, zone uint16, a openflow.CT, nat *openflow.NAT) bool {
+	p.conn, p.zone, p.state = nil, zone, flow.CTTrk
+	t, ok := tracked(p)
+	conns := w.s.Track.zones[zone]
+	k := conns[t]
+	if !ok || k == nil && !request(t) {
+		p.SetUint(openflow.FieldCTState, uint64(flow.CTTrk|flow.CTInv))
+		return false
+	}
+	isReply := k != nil && t == k.reply && t != k.orig
+	if isReply && a.Flags&openflow.CTForce != 0 {
+		delete(conns, k.orig)
+		delete(conns, k.reply)
+		k, isReply = nil, false
+	}
+	switch {
+	case k == nil:
+		p.state |= flow.CTNew
+	case isReply:
+		k.replied = true
+		p.state |= flow.CTEst | flow.CTRpl
+	case k.replied || t.proto == flow.ProtoTCP && !opening(p):
+		p.state |= flow.CTEst
+	default:
+		p.state |= flow.CTNew // until the first reply
+	}
+	if k == nil && a.Flags&openflow.CTCommit != 0 {
+		if k = w.s.Track.commit(zone, t, nat); k == nil {
+			w.fail("no free address or port to translate to")
+			return false
+		}
+	}
+	p.conn = k
+	return true
 }
+
+// opening reports TCP packets that only ask for a connection.
+func opening(p *Packet) bool { return p.Uint(openflow.FieldTCPFlags)&0x12 == 0x02 }
 
 func natOf(as []openflow.Action) (*openflow.NAT, []openflow.Action) {
 	if len(as) > 0 {
@@ -233,50 +242,73 @@ func (c *Conntrack) commit(zone uint16, t tuple, nat *openflow.NAT) *conn {
 	return k
 }
 
-// pick chooses the translated address and port: the given address with the
-// packet's own port if that is free, else the next free port of the range.
+// pick chooses the translated address and port: the first address under which
+// the replies differ from all others, with the packet's own port if it can be.
+// Like the datapath it changes the source port of a packet whose destination is
+// translated if nothing else tells the replies apart.
 func (k *conn) pick(conns map[tuple]*conn, nat *openflow.NAT) bool {
 	k.nat = nat.Flags & (openflow.NATSrc | openflow.NATDst)
 	last := nat.MaxAddr
 	if !last.IsValid() {
 		last = nat.MinAddr
 	}
-	for a := nat.MinAddr; a.IsValid() && a.Compare(last) <= 0; a = a.Next() {
-		if k.nat&openflow.NATDst != 0 {
-			k.reply.src = a
-			if nat.MinPort != 0 {
-				k.reply.srcPort = nat.MinPort
+	// try sets one port of the reply to each number of a range in turn, from
+	// first on and round.
+	try := func(port *uint16, first, lo, hi int) bool {
+		for n := range hi - lo + 1 {
+			*port = uint16(lo + (first-lo+n)%(hi-lo+1))
+			if conns[k.reply] == nil {
+				return true
 			}
+		}
+		return false
+	}
+	for a := nat.MinAddr; a.IsValid() && a.Compare(last) <= 0; a = a.Next() {
+		dst := k.nat&openflow.NATDst != 0
+		if dst {
+			k.reply.src = a
+		} else {
+			k.reply.dst = a
+		}
+		if k.orig.icmp() { // no ports to choose from
 			if conns[k.reply] == nil {
 				return true
 			}
 			continue
 		}
-		k.reply.dst = a
-		lo, hi, own := nat.MinPort, nat.MaxPort, k.orig.srcPort
-		switch {
-		case lo == 0:
-			lo, hi = 1024, 65535
-		case hi == 0:
-			hi = lo
-		}
-		if nat.MinPort == 0 || own >= lo && own <= hi {
-			k.reply.dstPort = own
-			if conns[k.reply] == nil {
+		given, to := int(nat.MinPort), int(max(nat.MinPort, nat.MaxPort))
+		if dst {
+			if given == 0 {
+				given, to = int(k.orig.dstPort), int(k.orig.dstPort)
+			}
+			if try(&k.reply.srcPort, given, given, to) {
 				return true
 			}
 		}
-		if k.orig.srcPort == 0 && k.orig.dstPort == 0 {
-			continue // no ports to choose from
-		}
-		for port := int(lo); port <= int(hi); port++ {
-			k.reply.dstPort = uint16(port)
-			if conns[k.reply] == nil {
+		if !dst && given != 0 {
+			if try(&k.reply.dstPort, given, given, to) {
 				return true
 			}
+			continue
+		}
+		own := int(k.orig.srcPort)
+		lo, hi := portClass(own)
+		if try(&k.reply.dstPort, own, lo, hi) {
+			return true
 		}
 	}
 	return false
+}
+
+// portClass is the ports that may stand for a source port: privileged ones stay so.
+func portClass(port int) (lo, hi int) {
+	switch {
+	case port < 512:
+		return 1, 511
+	case port < 1024:
+		return 600, 1023
+	}
+	return 1024, 65535
 }
 
 // translate rewrites p as its connection says and returns the state bits for it.

@@ -126,10 +126,10 @@ func TestTranslation(t *testing.T) {
 		}
 	}
 	is(one("in_port=1,udp,nw_src=10.0.0.1,nw_dst=198.51.100.1,udp_src=1000,udp_dst=53"), "192.0.2.2", "198.51.100.1", 1000, 53)
-	is(one("in_port=1,udp,nw_src=10.0.0.2,nw_dst=198.51.100.1,udp_src=1000,udp_dst=53"), "192.0.2.2", "198.51.100.1", 1024, 53)
+	is(one("in_port=1,udp,nw_src=10.0.0.2,nw_dst=198.51.100.1,udp_src=1000,udp_dst=53"), "192.0.2.2", "198.51.100.1", 1001, 53)
 	is(one("in_port=1,udp,nw_src=10.0.0.1,nw_dst=198.51.100.1,udp_src=1000,udp_dst=53"), "192.0.2.2", "198.51.100.1", 1000, 53)
 	is(one("in_port=2,udp,nw_src=198.51.100.1,nw_dst=192.0.2.2,udp_src=53,udp_dst=1000"), "198.51.100.1", "10.0.0.1", 53, 1000)
-	is(one("in_port=2,udp,nw_src=198.51.100.1,nw_dst=192.0.2.2,udp_src=53,udp_dst=1024"), "198.51.100.1", "10.0.0.2", 53, 1000)
+	is(one("in_port=2,udp,nw_src=198.51.100.1,nw_dst=192.0.2.2,udp_src=53,udp_dst=1001"), "198.51.100.1", "10.0.0.2", 53, 1000)
 	is(one("in_port=2,tcp,nw_src=198.51.100.1,nw_dst=192.0.2.9,tcp_src=4000,tcp_dst=80"), "198.51.100.1", "10.0.0.5", 4000, 8080)
 	is(one("in_port=1,tcp,nw_src=10.0.0.5,nw_dst=198.51.100.1,tcp_src=8080,tcp_dst=4000"), "192.0.2.9", "198.51.100.1", 80, 4000)
 	if r := send(t, s, "in_port=2,udp,nw_src=198.51.100.1,nw_dst=192.0.2.2,udp_src=53,udp_dst=5555"); !r.Dropped() {

@@ -15,6 +15,12 @@ import (
 // that a switch keeps while it forwards it. It is a value: copies share nothing.
 type Packet struct {
 	b [packetSize]byte
+
+	// The connection that the datapath last found for the packet. It outlives
+	// the ct fields, which a flow sees only behind ct(table=...).
+	conn  *conn
+	zone  uint16
+	state uint32
 }
 
 const packetSize = 640
