@@ -133,14 +133,19 @@ func Normalise(dump string) ([]string, error) {
 
 // Lines is the normalised form of flows, as Normalise gives it for a dump.
 func Lines(fs []Flow) []string {
-	fs = slices.Clone(fs)
-	for i := range fs {
-		fs[i].Actions = sortOutputs(fs[i].Actions)
+	type keyed struct {
+		Flow
+		match string // text, made once and not at every comparison
 	}
-	slices.SortStableFunc(fs, Compare)
-	out := make([]string, len(fs))
+	ks := make([]keyed, len(fs))
 	for i, f := range fs {
-		out[i] = f.String()
+		f.Actions = sortOutputs(f.Actions)
+		ks[i] = keyed{f, f.Match.String()}
+	}
+	slices.SortStableFunc(ks, func(a, b keyed) int { return compare(a.Flow, b.Flow, a.match, b.match) })
+	out := make([]string, len(ks))
+	for i, k := range ks {
+		out[i] = k.String()
 	}
 	return out
 }
@@ -166,72 +171,4 @@ func sortOutputs(a Actions) Actions {
 		apply.Actions[i] = o
 	}
 	return Actions(apply.AppendTo(nil))
-}
-
-// ParseGroup reads one line of a group dump, or a group as ovs-ofctl add-group
-// takes it.
-func ParseGroup(line string) (Group, error) {
-	head, rest, _ := strings.Cut(strings.TrimSpace(line), ",bucket=")
-	var id uint64
-	typ, known := GroupAll, false
-	for _, item := range splitList(head) {
-		key, value, _ := strings.Cut(item, "=")
-		var err error
-		switch key {
-		case "group_id":
-			id, err = parseUint(value, 32)
-		case "type":
-			for _, t := range []GroupType{GroupAll, GroupSelect, GroupIndirect, GroupFastFailover} {
-				if value == t.String() || t == GroupFastFailover && value == "fast_failover" {
-					typ, known = t, true
-				}
-			}
-		default:
-			err = fmt.Errorf("unknown option %q", key)
-		}
-		if err != nil {
-			return Group{}, fmt.Errorf("group %q: %w", line, err)
-		}
-	}
-	if !known {
-		return Group{}, fmt.Errorf("group %q has no known type", line)
-	}
-	var buckets []Bucket
-	if rest != "" {
-		for _, text := range strings.Split(rest, ",bucket=") {
-			b, err := parseBucket(text)
-			if err != nil {
-				return Group{}, fmt.Errorf("group %d: bucket %q: %w", id, text, err)
-			}
-			buckets = append(buckets, b)
-		}
-	}
-	return NewGroup(uint32(id), typ, buckets...), nil
-}
-
-func parseBucket(text string) (b Bucket, err error) {
-	p := actParser{}
-	var acts []string
-	for _, item := range splitList(text) {
-		var v uint64
-		name, value, _ := strings.Cut(item, ":")
-		switch name {
-		case "weight":
-			v, err = parseUint(value, 16)
-			b.Weight = uint16(v)
-		case "watch_port":
-			b.WatchPort, err = parsePort(value)
-		case "watch_group":
-			v, err = parseUint(value, 32)
-			b.WatchGroup = uint32(v)
-		case "bucket_id":
-		default:
-			acts = append(acts, strings.TrimPrefix(item, "actions="))
-		}
-		if err != nil {
-			return b, err
-		}
-	}
-	b.Acts, err = p.nested(strings.Join(acts, ","))
-	return b, err
 }

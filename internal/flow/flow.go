@@ -45,21 +45,19 @@ func (k Key) Flow(cookie uint64, a Actions) Flow {
 }
 
 // Compare orders flows as the golden files do: table ascending, priority
-// descending, match text, then action text. Cookies do not count.
+// descending, match text, then actions. Cookies do not count.
 func Compare(a, b Flow) int {
-	if c := cmp.Compare(a.Table, b.Table); c != 0 {
-		return c
+	if a.Match == b.Match || a.Table != b.Table || a.Priority != b.Priority {
+		return compare(a, b, "", "")
 	}
-	if c := cmp.Compare(b.Priority, a.Priority); c != 0 {
-		return c
-	}
-	if a.Match != b.Match {
-		if c := strings.Compare(a.Match.String(), b.Match.String()); c != 0 {
-			return c
-		}
-	}
-	if a.Actions == b.Actions {
-		return 0
-	}
-	return strings.Compare(string(a.Actions), string(b.Actions))
+	return compare(a, b, a.Match.String(), b.Match.String())
+}
+
+// compare is Compare with the text of the matches at hand.
+func compare(a, b Flow, matchA, matchB string) int {
+	return cmp.Or(
+		cmp.Compare(a.Table, b.Table),
+		cmp.Compare(b.Priority, a.Priority),
+		strings.Compare(matchA, matchB),
+		strings.Compare(string(a.Actions), string(b.Actions)))
 }
