@@ -148,6 +148,9 @@ func (s *Server) run(ctx context.Context, logs *logs) error {
 	g.Go(func() error { return s.placeDHCP(ctx) })
 	g.Go(func() error { return s.hub.Serve(ctx, listeners.ovsdb, s.hub.ServeOVSDB) })
 	g.Go(func() error { return s.hub.Serve(ctx, listeners.openflow, s.hub.ServeOpenFlow) })
+	for _, addr := range s.cfg.Dial {
+		g.Go(func() error { return s.hub.Dial(ctx, addr) })
+	}
 	serve := func(l net.Listener, name string, h http.Handler) {
 		srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 			ErrorLog: slog.NewLogLogger(logs.logger(name).Handler(), slog.LevelDebug)}

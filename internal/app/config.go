@@ -3,6 +3,8 @@
 package app
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +30,10 @@ type Config struct {
 	OVSDBPort             int      `yaml:"ovsdb-port" help:"OVSDB: what nodes' managers point at"`
 	OpenFlowPort          int      `yaml:"openflow-port" help:"OpenFlow: what we set bridges' controllers to"`
 	SouthboundPlaintext   bool     `yaml:"southbound-plaintext" help:"accept nodes over plain tcp beyond loopback"`
+	SouthboundCert        string   `yaml:"southbound-cert" help:"certificate that nodes see; with it nodes must show theirs, which names them"`
+	SouthboundKey         string   `yaml:"southbound-key" help:"its private key"`
+	SouthboundCA          string   `yaml:"southbound-ca" help:"authority that signed the nodes' certificates"`
+	Dial                  []string `yaml:"dial" help:"nodes that listen (ptcp:6640): addresses to dial for OVSDB, as host or host:port"`
 	Enrol                 string   `yaml:"enrol" help:"unknown nodes: auto (pinned and served) or approve (wait for an operator)"`
 	Auth                  string   `yaml:"auth" help:"builtin (Identity v3 of ours) or none (everybody is administrator; loopback only)"`
 	BootstrapPasswordFile string   `yaml:"bootstrap-password-file" help:"password of the first users, read once"`
@@ -78,8 +84,17 @@ func (c *Config) complete() error {
 	case c.Auth == "none" && !ip.IsLoopback():
 		bad("auth none on %s: without authentication the server listens on loopback only", ip)
 	}
-	if !ip.IsLoopback() && !c.SouthboundPlaintext {
-		bad("listen-ip %s: nodes would be accepted over plain tcp; say southbound-plaintext if the underlay is trusted", ip)
+	secured := c.SouthboundCert != ""
+	if (c.SouthboundKey != "") != secured || (c.SouthboundCA != "") != secured {
+		bad("southbound-cert, southbound-key and southbound-ca go together: give all three or none")
+	}
+	if !ip.IsLoopback() && !c.SouthboundPlaintext && !secured {
+		bad("listen-ip %s: nodes would be accepted over plain tcp; give southbound-cert, -key and -ca, or say southbound-plaintext if the underlay is trusted", ip)
+	}
+	for i, d := range c.Dial {
+		if _, _, err := net.SplitHostPort(d); err != nil {
+			c.Dial[i] = net.JoinHostPort(d, "6640")
+		}
 	}
 	if c.DataDir == "" && len(c.EtcdEndpoints) == 0 {
 		bad("no place for data: give data-dir or etcd-endpoints")
@@ -134,10 +149,37 @@ func (s *Server) listen() (l listeners, err error) {
 		}
 		open = append(open, *w.to)
 	}
+	secure, err := s.southboundTLS()
+	if err != nil {
+		return l, err
+	}
+	if secure != nil {
+		l.ovsdb, l.openflow = tls.NewListener(l.ovsdb, secure), tls.NewListener(l.openflow, secure)
+	}
 	if ip, _ := netip.ParseAddr(s.cfg.ListenIP); !ip.IsLoopback() {
-		s.log.Warn("listening beyond loopback; southbound and APIs are plain tcp", "ip", s.cfg.ListenIP)
+		s.log.Warn("listening beyond loopback: the APIs are plain http", "ip", s.cfg.ListenIP, "southbound_tls", secure != nil)
 	}
 	return l, nil
+}
+
+// southboundTLS is the configuration of both southbound listeners; nil without certificates.
+func (s *Server) southboundTLS() (*tls.Config, error) {
+	if s.cfg.SouthboundCert == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(s.cfg.SouthboundCert, s.cfg.SouthboundKey)
+	if err != nil {
+		return nil, fmt.Errorf("southbound-cert: %w", err)
+	}
+	pem, err := os.ReadFile(s.cfg.SouthboundCA)
+	if err != nil {
+		return nil, fmt.Errorf("southbound-ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("southbound-ca %s: no certificate in it", s.cfg.SouthboundCA)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }
 
 // logs is the log stream with a level per subsystem.

@@ -62,3 +62,34 @@ func (h *Hub) guard(ctx context.Context, nc net.Conn, serve func(context.Context
 	}()
 	return serve(ctx, nc)
 }
+
+// Dial keeps an OVSDB session with a node that listens (manager ptcp:), until ctx ends. The bridge is told to call us by the
+// address that we have on that connection.
+func (h *Hub) Dial(ctx context.Context, addr string) error {
+	const first, most = 250 * time.Millisecond, 15 * time.Second
+	pause := first
+	for ctx.Err() == nil {
+		var d net.Dialer
+		ask, cancel := context.WithTimeout(ctx, h.cfg.Timings.Request)
+		nc, err := d.DialContext(ask, "tcp", addr)
+		cancel()
+		if err == nil {
+			began := time.Now()
+			err = h.guard(ctx, nc, h.ServeOVSDB)
+			nc.Close()
+			if time.Since(began) > most {
+				pause = first
+			}
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		h.log.Warn("dialled node", "address", addr, "error", err, "retry", pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		pause = min(2*pause, most)
+	}
+	return nil
+}

@@ -316,3 +316,26 @@ func reopen(t testing.TB, old *store.Store) *store.Store {
 	}
 	return st
 }
+
+// TestDialled brings a real switch up whose manager listens (ptcp:) instead of calling.
+func TestDialled(t *testing.T) {
+	s := newSite(t, store.New(tables.Schema, nil), 0, 0)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	sw := ovstest.Start(t)
+	sw.Vsctl("set", "Open_vSwitch", ".", "external_ids:hostname=quiet", "external_ids:ovn-bridge-datapath-type=dummy", "other_config:local_ip=192.168.0.12")
+	sw.Vsctl("set-manager", "ptcp:"+strings.TrimPrefix(addr, "127.0.0.1:")+":127.0.0.1")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.hub.Dial(ctx, addr) }()
+	s.synced(1)
+	if got := len(dumped(t, sw)); got != 12 {
+		t.Errorf("%d flows, want the 12 initial ones", got)
+	}
+	cancel()
+	<-done
+}
