@@ -150,13 +150,14 @@ func ReadFlowStats(body []byte, fn func(*FlowStats) error) error {
 	const w = "flow stats"
 	r := reader{b: body}
 	var s FlowStats
+	var e reader
 	for r.left() > 0 {
 		n := int(r.u16(w))
 		if n < 56 || n-2 > r.left() {
 			r.fail(w, ErrLength)
 			break
 		}
-		e := reader{b: r.b[: r.ofs+n-2 : r.ofs+n-2], ofs: r.ofs}
+		e = reader{b: r.b[: r.ofs+n-2 : r.ofs+n-2], ofs: r.ofs}
 		r.ofs += n - 2
 		s.Table = e.u8(w)
 		e.skip(1, w)
