@@ -117,10 +117,15 @@ func newLabDownCommand(f *labFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := l.Down(c.Context()); err != nil {
+			was, err := l.Down(c.Context())
+			if err != nil {
 				return err
 			}
-			fmt.Fprintf(c.OutOrStdout(), "lab %s is down\n", l.Name)
+			if was {
+				fmt.Fprintf(c.OutOrStdout(), "lab %s is down\n", l.Name)
+			} else {
+				fmt.Fprintf(c.OutOrStdout(), "lab %s was not up (no state in %s)\n", l.Name, l.Dir)
+			}
 			return nil
 		},
 	}

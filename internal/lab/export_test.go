@@ -4,6 +4,7 @@ package lab
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"time"
 )
@@ -95,3 +96,20 @@ func Until(ctx context.Context, within time.Duration, what string, ready func(co
 
 // FromPIDFile finds a daemon.
 func FromPIDFile(path, program string) (Process, bool) { return fromPidFile(path, program) }
+
+// ProcessForTest finds a process of the lab by its role, or a daemon of the
+// first node by its name.
+func (l *Lab) ProcessForTest(role string) (Process, error) {
+	s, err := l.load()
+	if err != nil {
+		return Process{}, err
+	}
+	if p, ok := s.Processes[role]; ok {
+		return p, nil
+	}
+	p, ok := fromPidFile(l.path("nodes", firstNode, "run", role+".pid"), role)
+	if !ok {
+		return p, fmt.Errorf("no process %s", role)
+	}
+	return p, nil
+}

@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
-		if os.Args[1] == "serve" {
-			os.Exit(serveFake(ctx, os.Args[2:]))
+		if fault := os.Getenv("FAKE_FAULT"); fault != "" && os.Args[1] == "serve" {
+			os.Exit(serveFaulty(ctx, os.Args[2:], fault))
 		}
 		os.Exit(cli.Main(ctx, os.Args[1:], os.Stdout, os.Stderr))
 	}
@@ -52,7 +52,7 @@ func newLab(t *testing.T) *lab.Lab {
 	}
 	l.Out = t.Output()
 	t.Cleanup(func() {
-		if err := l.Down(context.Background()); err != nil {
+		if _, err := l.Down(context.Background()); err != nil {
 			t.Errorf("down: %v", err)
 		}
 	})
@@ -249,7 +249,7 @@ func TestScenarioWithoutServer(t *testing.T) {
 		t.Errorf("status after mending: %+v, %v", s, err)
 	}
 
-	if err := l.Down(ctx); err != nil {
+	if _, err := l.Down(ctx); err != nil {
 		t.Fatal(err)
 	}
 	nothingLeft(t, l)
@@ -285,11 +285,11 @@ func TestDownOfAHalfMadeLab(t *testing.T) {
 			defer cancel()
 			err := l.Up(ctx, lab.UpOptions{Bare: true, Nodes: []string{"controller"}})
 			t.Logf("up ended with: %v", err)
-			if err := l.Down(t.Context()); err != nil {
+			if _, err := l.Down(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			nothingLeft(t, l)
-			if err := l.Down(t.Context()); err != nil {
+			if _, err := l.Down(t.Context()); err != nil {
 				t.Errorf("a second down: %v", err)
 			}
 		})

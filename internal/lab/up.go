@@ -205,36 +205,33 @@ func (o UpOptions) agrees(name string, have, want Config) error {
 }
 
 // Down removes the lab, whole or half made, and everything in it. A lab that is
-// not there is no error.
-func (l *Lab) Down(ctx context.Context) error {
+// not there is no error; was tells whether there was one.
+func (l *Lab) Down(ctx context.Context) (was bool, err error) {
 	if _, err := os.Stat(l.Dir); errors.Is(err, os.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err := Require(); err != nil {
-		return err
+		return false, err
 	}
 	unlock, err := l.lock(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unlock()
 	s, err := l.load()
 	if err != nil && !errors.Is(err, ErrNotUp) {
-		return err
+		return false, err
 	}
 	if s != nil {
 		if err := l.dismantle(ctx, s); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if err := os.RemoveAll(l.Dir); err != nil {
-		return err
-	}
-	if err := os.Remove(l.Dir + ".lock"); err != nil {
-		return err
+	if err := errors.Join(os.RemoveAll(l.Dir), os.Remove(l.Dir+".lock")); err != nil {
+		return false, err
 	}
 	os.Remove(filepath.Dir(l.Dir)) // when it was the last lab; otherwise it is not empty
-	return nil
+	return true, nil
 }
 
 // dismantle ends the processes and deletes the namespaces, the instances' first,

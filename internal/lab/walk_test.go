@@ -4,10 +4,13 @@ package lab_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"nagare/internal/lab"
 )
@@ -68,7 +71,7 @@ func TestWalkthroughInParts(t *testing.T) {
 	} else {
 		t.Error("a lab with recorded ids came up with generated ones")
 	}
-	if err := l.Down(t.Context()); err != nil {
+	if _, err := l.Down(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	nothingLeft(t, l)
@@ -79,6 +82,42 @@ func TestWalkthroughOnOneNode(t *testing.T) {
 	needOpenStackClient(t)
 	l := newLab(t)
 	walked(t, l, lab.WalkOptions{Up: lab.UpOptions{Nodes: []string{"controller"}, HostIP: "127.0.0.78"}, Until: 2})
+}
+
+// TestLabMendsItself kills what a lab runs, one after the other, and holds that Up
+// brings it back with nothing lost.
+func TestLabMendsItself(t *testing.T) {
+	t.Parallel()
+	needOpenStackClient(t)
+	l := newLab(t)
+	walked(t, l, lab.WalkOptions{Up: lab.UpOptions{Nodes: []string{"controller"}, HostIP: "127.0.0.82"}, Until: 2})
+	for _, victim := range []string{"server", "dhcp-controller", "forwarder", "ovs-vswitchd", "ovsdb-server"} {
+		p, err := l.ProcessForTest(victim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil {
+			t.Fatalf("%s: %v", victim, err)
+		}
+		if err := lab.Until(t.Context(), 10*time.Second, victim+" is dead", func(context.Context) error {
+			if p.Alive() {
+				return errors.New("it lives")
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := l.Status(t.Context()); err != nil || s.Healthy {
+			t.Errorf("status after %s was killed: %+v, %v", victim, s, err)
+		}
+		if err := l.Up(t.Context(), lab.UpOptions{}); err != nil {
+			t.Fatalf("up after %s was killed: %v", victim, err)
+		}
+		if s, err := l.Status(t.Context()); err != nil || !s.Healthy {
+			t.Errorf("status after mending %s: %+v, %v", victim, s, err)
+		}
+	}
+	walked(t, l, lab.WalkOptions{Until: 2})
 }
 
 // TestWalkthroughTellsWhatIsWrong leaves one flow out: the run has to go on, say
@@ -114,7 +153,7 @@ func TestTwoLabsSideBySide(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "--host-ip") {
 		t.Errorf("a second lab on the same address: %v", err)
 	}
-	if err := b.Down(t.Context()); err != nil {
+	if _, err := b.Down(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Up(t.Context(), lab.UpOptions{Nodes: []string{"controller"}, HostIP: "127.0.0.81"}); err != nil {
@@ -125,7 +164,7 @@ func TestTwoLabsSideBySide(t *testing.T) {
 			t.Errorf("lab %s: %+v, %v", l.Name, s, err)
 		}
 	}
-	if err := b.Down(t.Context()); err != nil {
+	if _, err := b.Down(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if s, err := a.Status(t.Context()); err != nil || !s.Healthy {
