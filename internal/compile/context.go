@@ -19,6 +19,7 @@ type Context struct {
 
 	engine  *Engine
 	tracked *store.Tracked
+	worn    bool // the Tracked recorded much, and from then on would be slow to clear and to walk
 	out     output
 	trace   *[]Emission // set when explaining
 }
@@ -36,8 +37,8 @@ type Emission struct {
 
 // output is what one run of a unit produced.
 type output struct {
-	flows  []flow.Flow
-	shared []bool // parallel to flows; nil if none is shared
+	flows  []entry // reused from run to run
+	shared []bool  // parallel to flows; nil if none is shared
 	rows   []Row
 	groups []flow.Group
 	meters []flow.Meter
@@ -53,6 +54,20 @@ type subscription struct {
 	rule    RuleID
 }
 
+// manyReads is how many reads wear a Tracked out.
+const manyReads = 32
+
+// begin makes the context ready for the next unit.
+func (c *Context) begin(snap *store.Snapshot, subject string) {
+	if c.tracked == nil || c.worn {
+		c.tracked, c.worn = snap.Track(), false
+		c.Reader = c.tracked
+	} else {
+		c.tracked.Reset()
+	}
+	c.Subject, c.out = subject, output{flows: c.out.flows[:0]}
+}
+
 // Flow emits a flow that this unit alone owns.
 func (c *Context) Flow(f flow.Flow, why ...Because) { c.emit(f, false, why) }
 
@@ -66,7 +81,7 @@ func (c *Context) emit(f flow.Flow, shared bool, why []Because) {
 			return
 		}
 	}
-	c.out.flows = append(c.out.flows, f)
+	c.out.flows = append(c.out.flows, newEntry(f))
 	if shared && c.out.shared == nil {
 		c.out.shared = make([]bool, len(c.out.flows)-1)
 	}

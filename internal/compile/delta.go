@@ -38,7 +38,11 @@ func (e *Engine) Desired(name string) (Desired, bool) {
 	if n == nil {
 		return Desired{}, false
 	}
-	return Desired{Flows: n.flows.values(), Rows: n.rows.values(), Groups: n.groups.values(), Meters: n.meters.values()}, true
+	d := Desired{Flows: make(map[flow.Key]flow.Flow, len(n.flows.one)), Rows: values(&n.rows), Groups: values(&n.groups), Meters: values(&n.meters)}
+	for _, f := range n.won {
+		d.Flows[f.key.Value()] = f.expand()
+	}
+	return d, true
 }
 
 // FlowCount is the number of flows that the node should hold.
@@ -53,15 +57,28 @@ func (e *Engine) FlowCount(name string) int {
 func (e *Engine) UnitCount() int {
 	sum := 0
 	for _, n := range e.nodes {
-		sum += len(n.units)
+		for _, units := range n.units {
+			sum += len(units)
+		}
 	}
 	return sum
 }
 
-func (l *ledger[K, V]) values() map[K]V {
+// won iterates over the node's desired flows and their owners.
+func (n *node) won(yield func(*unit, entry) bool) {
+	for u := range n.all {
+		for _, f := range u.flows() {
+			if n.flows.one[f.key] == u && !yield(u, f) {
+				return
+			}
+		}
+	}
+}
+
+func values[K comparable, V comparable](l *ledger[K, V]) map[K]V {
 	m := make(map[K]V, len(l.one))
-	for k, c := range l.one {
-		m[k] = c.val
+	for k := range l.one {
+		m[k], _ = l.value(k)
 	}
 	return m
 }
@@ -69,10 +86,21 @@ func (l *ledger[K, V]) values() map[K]V {
 // settle ends the round for one node.
 func (n *node) settle() *Delta {
 	d := &Delta{}
-	n.flows.settle(into(&d.Flows))
+	n.flows.settle(d.flow(n.flows.touched()))
 	n.rows.settle(into(&d.Rows))
 	n.groups.settle(into(&d.Groups))
 	n.meters.settle(into(&d.Meters))
+	return d
+}
+
+// replaced ends the first round of a node that was compiled anew: the delta is what it lacks of the old one, and has more.
+func (n *node) replaced(old *node) *Delta {
+	d := &Delta{}
+	differ(&old.flows, &n.flows, d.flow(0))
+	differ(&old.rows, &n.rows, into(&d.Rows))
+	differ(&old.groups, &n.groups, into(&d.Groups))
+	differ(&old.meters, &n.meters, into(&d.Meters))
+	n.flows.fresh, n.rows.fresh, n.groups.fresh, n.meters.fresh = false, false, false, false
 	return d
 }
 
@@ -85,28 +113,20 @@ func into[K comparable, V any](m *map[K]Change[V]) func(K, *V, *V) {
 	}
 }
 
-// diffNodes is the delta between two independently compiled states of a node.
-func diffNodes(was, now *node) *Delta {
-	d := &Delta{}
-	diffLedgers(&was.flows, &now.flows, into(&d.Flows))
-	diffLedgers(&was.rows, &now.rows, into(&d.Rows))
-	diffLedgers(&was.groups, &now.groups, into(&d.Groups))
-	diffLedgers(&was.meters, &now.meters, into(&d.Meters))
-	return d
-}
-
-func diffLedgers[K comparable, V comparable](was, now *ledger[K, V], changed func(K, *V, *V)) {
-	for k, o := range was.one {
-		if n, ok := now.one[k]; !ok {
-			changed(k, &o.val, nil)
-		} else if n.val != o.val {
-			changed(k, &o.val, &n.val)
+// flow is into for flows, which it expands. It is told how many there may be.
+func (d *Delta) flow(n int) func(k flowKey, before, after *entry) {
+	expand := func(e *entry) *flow.Flow {
+		if e == nil {
+			return nil
 		}
+		f := e.expand()
+		return &f
 	}
-	for k, n := range now.one {
-		if _, ok := was.one[k]; !ok {
-			changed(k, nil, &n.val)
+	return func(k flowKey, before, after *entry) {
+		if d.Flows == nil {
+			d.Flows = make(map[flow.Key]Change[flow.Flow], n)
 		}
+		d.Flows[k.Value()] = Change[flow.Flow]{expand(before), expand(after)}
 	}
 }
 

@@ -13,6 +13,9 @@ import (
 type depIndex struct {
 	seed   maphash.Seed
 	shards [64]depShard
+
+	mu      sync.Mutex
+	orphans []store.Dep // of queries: lost their last reader since somebody last looked
 }
 
 type depShard struct {
@@ -82,8 +85,14 @@ func (x *depIndex) remove(n *depNode, u *unit) {
 			}
 		}
 	}
-	if len(n.few) == 0 && len(n.many) == 0 {
-		delete(s.m, n.dep)
+	if len(n.few) > 0 || len(n.many) > 0 {
+		return
+	}
+	delete(s.m, n.dep)
+	if n.dep.Kind >= queryKind {
+		x.mu.Lock()
+		x.orphans = append(x.orphans, n.dep)
+		x.mu.Unlock()
 	}
 }
 

@@ -3,13 +3,10 @@
 package compile
 
 import (
-	"fmt"
 	"runtime"
-	"runtime/debug"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
+	"unique"
 
 	"nagare/internal/flow"
 	"nagare/internal/store"
@@ -20,15 +17,12 @@ type Engine struct {
 	book  *Rulebook
 	check func(flow.Flow) error
 
-	snap  *store.Snapshot
-	nodes map[string]*node
-	deps  *depIndex
-
-	qmu     sync.RWMutex
-	queries map[store.Dep]*unit
-
-	stats     Stats
-	queryRuns atomic.Uint64
+	snap    *store.Snapshot
+	nodes   map[string]*node
+	busy    []*node // have something to do in the next round
+	deps    *depIndex
+	queries queries
+	stats   Stats
 }
 
 // Stats counts work since the engine was made.
@@ -39,61 +33,36 @@ type Stats struct {
 	Queries  uint64 // evaluations of queries
 }
 
-// unit is a Unit's cached result. A query is kept as one with a nil node.
-type unit struct {
-	id      Unit
-	node    *node
-	flows   []flow.Flow
-	reads   []*depNode
-	rare    *rare
-	refs    int32
-	dirty   bool
-	dropped bool
-}
-
-// rare holds what few units have.
-type rare struct {
-	shared []bool
-	rows   []Row
-	groups []flow.Group
-	meters []flow.Meter
-	needs  []Unit
-	each   []subscription
-	fault  string
-	value  any // of a query
-}
-
-func (u *unit) object() string {
-	id, _, _ := strings.Cut(u.id.Subject, "|")
-	return id
-}
-
-func (u *unit) isShared(i int) bool { return u.rare != nil && u.rare.shared != nil && u.rare.shared[i] }
-
 // node is one node's units and desired state.
 type node struct {
 	name   string
-	units  map[Unit]*unit
+	units  []map[unique.Handle[string]]*unit // by rule, by subject
 	queue  []*unit
 	zero   []*unit // lost their last reference this round
-	flows  ledger[flow.Key, flow.Flow]
+	listed bool    // in Engine.busy
+	flows  ledger[flowKey, entry]
 	rows   ledger[RowKey, Row]
 	groups ledger[uint32, flow.Group]
 	meters ledger[uint32, flow.Meter]
 	faulty map[*unit]struct{}
-	subs   map[store.Dep][]*unit // units with a subscription to a derived group
 }
 
 // New returns an engine for the rules. check, if not nil, is asked about every emitted flow; one that it refuses is dropped
 // and its object is in fault.
 func New(book *Rulebook, check func(flow.Flow) error) *Engine {
-	return &Engine{book: book, check: check, nodes: map[string]*node{}, deps: newDepIndex(), queries: map[store.Dep]*unit{}}
+	e := &Engine{book: book, check: check}
+	e.reset()
+	return e
+}
+
+func (e *Engine) reset() {
+	e.nodes, e.busy, e.deps, e.queries.m = map[string]*node{}, nil, newDepIndex(), map[store.Dep]*unit{}
 }
 
 // Stats returns the counters.
 func (e *Engine) Stats() Stats {
 	s := e.stats
-	s.Queries = e.queryRuns.Load()
+	s.Queries = e.queries.runs.Load()
 	return s
 }
 
@@ -105,17 +74,12 @@ func (e *Engine) AddNode(name string) {
 	if e.nodes[name] != nil {
 		return
 	}
-	n := newNode(name)
-	e.nodes[name] = n
-	e.get(n, Unit{e.book.root, name})
-}
-
-func newNode(name string) *node {
-	return &node{
-		name: name, units: map[Unit]*unit{}, faulty: map[*unit]struct{}{}, subs: map[store.Dep][]*unit{},
-		flows: newLedger[flow.Key, flow.Flow](), rows: newLedger[RowKey, Row](),
-		groups: newLedger[uint32, flow.Group](), meters: newLedger[uint32, flow.Meter](),
+	n := &node{
+		name: name, units: make([]map[unique.Handle[string]]*unit, len(e.book.rules)), faulty: map[*unit]struct{}{},
+		flows: newLedger(heldFlow), rows: newLedger(heldRow), groups: newLedger(heldGroup), meters: newLedger(heldMeter),
 	}
+	e.nodes[name] = n
+	e.get(n, e.book.root, name)
 }
 
 // RemoveNode forgets a node. Nothing is sent to it.
@@ -124,12 +88,23 @@ func (e *Engine) RemoveNode(name string) {
 	if n == nil {
 		return
 	}
-	for _, u := range n.units {
-		for _, d := range u.reads {
+	for u := range n.all {
+		for _, d := range u.reads() {
 			e.deps.remove(d, u)
 		}
 	}
 	delete(e.nodes, name)
+}
+
+// all iterates over the node's units.
+func (n *node) all(yield func(*unit) bool) {
+	for _, units := range n.units {
+		for _, u := range units {
+			if !yield(u) {
+				return
+			}
+		}
+	}
 }
 
 // Update compiles the snapshot and returns what changed for each node. ch must hold everything touched since the snapshot of
@@ -139,7 +114,7 @@ func (e *Engine) Update(snap *store.Snapshot, ch *store.Changes) map[string]*Del
 	var old map[string]*node
 	if ch.All && e.snap != nil {
 		old = e.nodes
-		e.nodes, e.deps, e.queries = map[string]*node{}, newDepIndex(), map[store.Dep]*unit{}
+		e.reset()
 		for name := range old {
 			e.AddNode(name)
 		}
@@ -149,32 +124,34 @@ func (e *Engine) Update(snap *store.Snapshot, ch *store.Changes) map[string]*Del
 		e.applyMembers(ch.Members)
 		e.touch(ch.Deps)
 	}
-	busy := make([]*node, 0, len(e.nodes))
-	for _, n := range e.nodes {
-		if len(n.queue) > 0 || len(n.zero) > 0 {
-			busy = append(busy, n)
-		}
-	}
+	busy := e.busy
 	deltas := make([]*Delta, len(busy))
 	e.parallel(len(busy), func(i int) Stats {
-		st := e.runNode(busy[i])
-		deltas[i] = busy[i].settle()
+		n := busy[i]
+		if e.nodes[n.name] != n { // removed after it was queued
+			return Stats{}
+		}
+		st := e.runNode(n)
+		if old == nil {
+			deltas[i] = n.settle()
+		} else {
+			deltas[i] = n.replaced(old[n.name])
+		}
 		return st
 	})
 	e.sweepQueries()
 	out := map[string]*Delta{}
 	for i, n := range busy {
-		d := deltas[i]
-		if old != nil {
-			d = diffNodes(old[n.name], n)
-		}
-		if !d.Empty() {
+		n.listed, busy[i] = false, nil
+		if d := deltas[i]; !d.Empty() {
 			out[n.name] = d
 		}
 	}
+	e.busy = busy[:0]
 	return out
 }
 
+// parallel calls f for 0 to n-1 on as many goroutines as there are processors.
 func (e *Engine) parallel(n int, f func(i int) Stats) {
 	workers := min(runtime.GOMAXPROCS(0), n)
 	if workers <= 1 {
@@ -185,23 +162,16 @@ func (e *Engine) parallel(n int, f func(i int) Stats) {
 	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	next := 0
+	var next atomic.Int64
 	for range workers {
 		wg.Go(func() {
 			var sum Stats
-			for {
-				mu.Lock()
-				i := next
-				next++
-				mu.Unlock()
-				if i >= n {
-					break
-				}
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 				sum.add(f(i))
 			}
 			mu.Lock()
+			defer mu.Unlock()
 			e.stats.add(sum)
-			mu.Unlock()
 		})
 	}
 	wg.Wait()
@@ -215,20 +185,17 @@ func (s *Stats) add(o Stats) {
 // applyMembers lets joins and leaves of derived groups add and remove the units that subscriptions ask for.
 func (e *Engine) applyMembers(ms []store.MemberChange) {
 	for _, m := range ms {
-		var subscribers []*unit
-		e.deps.readers(eachDep(m.Group), func(u *unit) { subscribers = append(subscribers, u) })
-		for _, u := range subscribers {
+		e.deps.readers(eachDep(m.Group), func(u *unit) {
 			for _, s := range u.rare.each {
-				if s.group != m.Group {
-					continue
-				}
-				if m.Joined {
-					e.get(u.node, Unit{s.rule, m.Name})
-				} else {
-					e.put(u.node, Unit{s.rule, m.Name})
+				switch {
+				case s.group != m.Group:
+				case m.Joined:
+					e.get(u.node, s.rule, m.Name)
+				default:
+					e.put(u.node, s.rule, m.Name)
 				}
 			}
-		}
+		})
 	}
 }
 
@@ -249,7 +216,7 @@ func (e *Engine) touch(deps map[store.Dep]struct{}) {
 		}
 		u.dirty = true
 		if u.node != nil {
-			u.node.queue = append(u.node.queue, u)
+			e.queue(u)
 		} else {
 			queries = append(queries, u)
 		}
@@ -258,249 +225,51 @@ func (e *Engine) touch(deps map[store.Dep]struct{}) {
 		e.deps.readers(d, mark)
 	}
 	for _, u := range queries {
-		was := u.rare.value
-		e.evaluate(u)
-		if u.rare.value != was {
-			e.deps.readers(queryDep(u.id), mark)
+		if e.evaluate(u) {
+			e.deps.readers(u.queryDep(), mark)
 		}
 	}
 }
 
-func queryDep(id Unit) store.Dep {
-	return store.Dep{Kind: queryKind + uint16(id.Rule), Key: id.Subject}
+// queue makes a unit run in this round, or in the next if none is under way. A worker queues units of its own node only, and
+// that is listed already.
+func (e *Engine) queue(u *unit) {
+	u.node.queue = append(u.node.queue, u)
+	e.list(u.node)
 }
 
-func (e *Engine) evaluate(u *unit) {
-	u.dirty = false
-	r := e.snap.Track()
-	u.rare.value = e.book.queries[u.id.Rule].run(r, u.id.Subject)
-	e.queryRuns.Add(1)
-	e.setReads(u, r)
-}
-
-func (e *Engine) query(id int, key string) any {
-	d := store.Dep{Kind: queryKind + uint16(id), Key: key}
-	e.qmu.RLock()
-	u := e.queries[d]
-	e.qmu.RUnlock()
-	if u != nil {
-		return u.rare.value
-	}
-	// Computed under the lock: a query is small, and two nodes asking at once must not both enter their reads.
-	e.qmu.Lock()
-	defer e.qmu.Unlock()
-	if u = e.queries[d]; u == nil {
-		u = &unit{id: Unit{RuleID(id), key}, rare: &rare{}}
-		e.evaluate(u)
-		e.queries[d] = u
-	}
-	return u.rare.value
-}
-
-// sweepQueries drops queries that nobody depends on any more. It looks at a few per round, so its cost is bounded and the
-// memory of dropped ones comes back over time.
-func (e *Engine) sweepQueries() {
-	budget := 64
-	for d, u := range e.queries {
-		if budget--; budget < 0 {
-			return
-		}
-		if !e.deps.has(d) {
-			for _, n := range u.reads {
-				e.deps.remove(n, u)
-			}
-			delete(e.queries, d)
-		}
+func (e *Engine) list(n *node) {
+	if !n.listed {
+		n.listed = true
+		e.busy = append(e.busy, n)
 	}
 }
 
 // get adds a reference to a unit of the node, making it if need be.
-func (e *Engine) get(n *node, id Unit) {
-	u := n.units[id]
+func (e *Engine) get(n *node, rule RuleID, subject string) {
+	h := unique.Make(subject)
+	u := n.units[rule][h]
 	if u == nil {
-		u = &unit{id: id, node: n, dirty: true}
-		n.units[id] = u
-		n.queue = append(n.queue, u)
+		u = &unit{rule: rule, subject: h, node: n, dirty: true}
+		if n.units[rule] == nil {
+			n.units[rule] = map[unique.Handle[string]]*unit{}
+		}
+		n.units[rule][h] = u
+		e.queue(u)
 	} else if u.refs == 0 && u.dirty {
-		n.queue = append(n.queue, u) // it was skipped while nobody needed it
+		e.queue(u) // it was skipped while nobody needed it
 	}
 	u.refs++
 }
 
-func (e *Engine) put(n *node, id Unit) {
-	u := n.units[id]
+// put takes a reference away.
+func (e *Engine) put(n *node, rule RuleID, subject string) {
+	u := n.units[rule][unique.Make(subject)]
 	if u == nil {
 		return
 	}
 	if u.refs--; u.refs == 0 {
 		n.zero = append(n.zero, u)
+		e.list(n)
 	}
-}
-
-func (e *Engine) runNode(n *node) Stats {
-	var st Stats
-	r := e.snap.Track()
-	for len(n.queue) > 0 || len(n.zero) > 0 {
-		for len(n.queue) > 0 {
-			u := n.queue[len(n.queue)-1]
-			n.queue = n.queue[:len(n.queue)-1]
-			if u.refs == 0 || u.dropped || !u.dirty {
-				continue
-			}
-			u.dirty = false
-			st.UnitRuns++
-			if !e.runUnit(u, r) {
-				st.CutOffs++
-			}
-		}
-		zero := n.zero
-		n.zero = nil
-		for _, u := range zero {
-			if u.refs == 0 && !u.dropped {
-				e.drop(u)
-			}
-		}
-	}
-	return st
-}
-
-// runUnit runs a unit's rule and takes over its output. It reports whether the output changed.
-func (e *Engine) runUnit(u *unit, r *store.Tracked) bool {
-	r.Reset()
-	c := &Context{Reader: r, Node: u.node.name, Subject: u.id.Subject, engine: e, tracked: r}
-	e.call(c, u)
-	for _, s := range c.out.each {
-		r.Add(eachDep(s.group))
-	}
-	e.setReads(u, r)
-	return e.replace(u, &c.out)
-}
-
-// call runs the rule; a panic quarantines the unit.
-func (e *Engine) call(c *Context, u *unit) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.out = output{fault: fmt.Sprintf("rule %s panicked: %v\n%s", e.book.rules[u.id.Rule].Name, p, debug.Stack())}
-		}
-	}()
-	e.book.rules[u.id.Rule].Run(c)
-}
-
-// setReads makes the index say what u read this time.
-func (e *Engine) setReads(u *unit, r *store.Tracked) {
-	old := make(map[store.Dep]*depNode, len(u.reads))
-	for _, n := range u.reads {
-		old[n.dep] = n
-	}
-	now := make([]*depNode, 0, len(u.reads))
-	r.Reads(func(d store.Dep) {
-		if n, ok := old[d]; ok {
-			delete(old, d)
-			now = append(now, n)
-			return
-		}
-		now = append(now, e.deps.add(d, u))
-	})
-	for _, n := range old {
-		e.deps.remove(n, u)
-	}
-	u.reads = now
-}
-
-// replace exchanges a unit's output and enters the difference into the ledgers and the tree of needs.
-func (e *Engine) replace(u *unit, out *output) bool {
-	n := u.node
-	out.needs, out.each = dedupe(out.needs), dedupe(out.each)
-	var was rare
-	if u.rare != nil {
-		was = *u.rare
-	}
-	changed := !slices.Equal(u.flows, out.flows) || !slices.Equal(was.shared, out.shared) ||
-		!slices.Equal(was.rows, out.rows) || !slices.Equal(was.groups, out.groups) || !slices.Equal(was.meters, out.meters) ||
-		was.fault != out.fault
-	if changed {
-		for _, f := range u.flows {
-			n.flows.release(f.Key(), u)
-		}
-		for i, f := range out.flows {
-			if !n.flows.claim(f.Key(), f, u, out.shared != nil && out.shared[i]) && out.fault == "" {
-				out.fault = fmt.Sprintf("two different flows for one match: %v", f)
-			}
-		}
-		exchange(&n.rows, u, was.rows, out.rows, Row.Key)
-		exchange(&n.groups, u, was.groups, out.groups, func(g flow.Group) uint32 { return g.ID })
-		exchange(&n.meters, u, was.meters, out.meters, func(m flow.Meter) uint32 { return m.ID })
-		if out.fault != "" {
-			n.faulty[u] = struct{}{}
-		} else {
-			delete(n.faulty, u)
-		}
-	}
-	// References first, so that what is needed still is never dropped in between.
-	for _, need := range out.needs {
-		if !slices.Contains(was.needs, need) {
-			e.get(n, need)
-		}
-	}
-	for _, s := range out.each {
-		if !slices.Contains(was.each, s) {
-			for m := range s.derived.Members(e.snap, s.key) {
-				e.get(n, Unit{s.rule, m})
-			}
-		}
-	}
-	for _, need := range was.needs {
-		if !slices.Contains(out.needs, need) {
-			e.put(n, need)
-		}
-	}
-	for _, s := range was.each {
-		if !slices.Contains(out.each, s) {
-			for m := range s.derived.Members(e.snap, s.key) {
-				e.put(n, Unit{s.rule, m})
-			}
-		}
-	}
-	u.flows = slices.Clip(out.flows)
-	u.rare = nil
-	if out.shared != nil || out.rows != nil || out.groups != nil || out.meters != nil || out.needs != nil || out.each != nil || out.fault != "" {
-		u.rare = &rare{shared: out.shared, rows: out.rows, groups: out.groups, meters: out.meters,
-			needs: out.needs, each: out.each, fault: out.fault}
-	}
-	return changed
-}
-
-func exchange[K comparable, V comparable](l *ledger[K, V], u *unit, was, now []V, key func(V) K) {
-	for _, v := range was {
-		l.release(key(v), u)
-	}
-	for _, v := range now {
-		l.claim(key(v), v, u, false)
-	}
-}
-
-// drop removes a unit that nobody needs.
-func (e *Engine) drop(u *unit) {
-	e.replace(u, &output{})
-	for _, d := range u.reads {
-		e.deps.remove(d, u)
-	}
-	u.reads, u.dropped = nil, true
-	delete(u.node.faulty, u)
-	delete(u.node.units, u.id)
-}
-
-func dedupe[T comparable](s []T) []T {
-	if len(s) < 2 {
-		return s
-	}
-	seen := make(map[T]struct{}, len(s))
-	out := s[:0]
-	for _, v := range s {
-		if _, dup := seen[v]; !dup {
-			seen[v] = struct{}{}
-			out = append(out, v)
-		}
-	}
-	return out
 }

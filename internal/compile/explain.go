@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unique"
 
 	"nagare/internal/flow"
 	"nagare/internal/store"
@@ -32,16 +33,7 @@ func (e *Engine) Explain(name string, key flow.Key) []Reason {
 	if n == nil || e.snap == nil {
 		return nil
 	}
-	won, ok := n.flows.one[key]
-	if !ok {
-		return nil
-	}
-	owners := []*unit{won.owner}
-	for _, c := range n.flows.more[key] {
-		if c.owner != won.owner {
-			owners = append(owners, c.owner)
-		}
-	}
+	owners := n.flows.owners(unique.Make(key))
 	var out []Reason
 	for _, u := range owners {
 		out = append(out, e.explainUnit(u, key, len(owners) > 1))
@@ -50,12 +42,12 @@ func (e *Engine) Explain(name string, key flow.Key) []Reason {
 }
 
 func (e *Engine) explainUnit(u *unit, key flow.Key, shared bool) Reason {
-	r := e.snap.Track()
 	var trace []Emission
-	e.call(&Context{Reader: r, Node: u.node.name, Subject: u.id.Subject, engine: e, tracked: r, trace: &trace}, u)
-	rule := e.book.rules[u.id.Rule]
-	why := Reason{Rule: rule.Name, Doc: rule.Doc, Kind: rule.Kind, Object: u.object(), Subject: u.id.Subject, Shared: shared}
-	r.Reads(func(d store.Dep) { why.Reads = append(why.Reads, d) })
+	c := &Context{Node: u.node.name, engine: e, trace: &trace}
+	e.call(c, u)
+	rule := e.book.rules[u.rule]
+	why := Reason{Rule: rule.Name, Doc: rule.Doc, Kind: rule.Kind, Object: u.object(), Subject: u.subject.Value(), Shared: shared}
+	c.tracked.Reads(func(d store.Dep) { why.Reads = append(why.Reads, d) })
 	slices.SortFunc(why.Reads, func(a, b store.Dep) int {
 		if a.Kind != b.Kind {
 			return int(a.Kind) - int(b.Kind)
@@ -84,15 +76,15 @@ func (e *Engine) Faults(name string) []Fault {
 	}
 	var out []Fault
 	add := func(u *unit, reason string) {
-		r := e.book.rules[u.id.Rule]
+		r := e.book.rules[u.rule]
 		out = append(out, Fault{name, r.Kind, u.object(), r.Name, reason})
 	}
 	for u := range n.faulty {
 		add(u, u.rare.fault)
 	}
-	n.flows.losers(func(k flow.Key, lost, won claim[flow.Flow]) {
-		add(lost.owner, fmt.Sprintf("flow %v is already owned by %s %s (%s)", lost.val,
-			e.book.rules[won.owner.id.Rule].Kind, won.owner.object(), e.book.rules[won.owner.id.Rule].Name))
+	n.flows.losers(func(_ flowKey, f entry, lost, won *unit) {
+		o := e.owner(won)
+		add(lost, fmt.Sprintf("flow %v is already owned by %s %s (%s)", f.expand(), o.Kind, o.Object, o.Rule))
 	})
 	slices.SortFunc(out, func(a, b Fault) int {
 		return strings.Compare(a.Object+a.Rule+a.Reason, b.Object+b.Rule+b.Reason)
@@ -103,6 +95,11 @@ func (e *Engine) Faults(name string) []Fault {
 // Owner names the unit that won a flow.
 type Owner struct{ Rule, Kind, Object string }
 
+func (e *Engine) owner(u *unit) Owner {
+	r := e.book.rules[u.rule]
+	return Owner{r.Name, r.Kind, u.object()}
+}
+
 // Owners returns the owner of each desired flow of a node.
 func (e *Engine) Owners(name string) map[flow.Key]Owner {
 	n := e.nodes[name]
@@ -110,9 +107,8 @@ func (e *Engine) Owners(name string) map[flow.Key]Owner {
 		return nil
 	}
 	out := make(map[flow.Key]Owner, len(n.flows.one))
-	for k, c := range n.flows.one {
-		r := e.book.rules[c.owner.id.Rule]
-		out[k] = Owner{r.Name, r.Kind, c.owner.object()}
+	for k, u := range n.flows.one {
+		out[k.Value()] = e.owner(u)
 	}
 	return out
 }
@@ -123,12 +119,11 @@ func (e *Engine) Owner(name string, k flow.Key) (Owner, bool) {
 	if n == nil {
 		return Owner{}, false
 	}
-	c, ok := n.flows.one[k]
-	if !ok {
+	u := n.flows.one[unique.Make(k)]
+	if u == nil {
 		return Owner{}, false
 	}
-	r := e.book.rules[c.owner.id.Rule]
-	return Owner{r.Name, r.Kind, c.owner.object()}, true
+	return e.owner(u), true
 }
 
 // OwnedBy returns the desired flows of a node that units of the object own.
@@ -138,9 +133,11 @@ func (e *Engine) OwnedBy(name, object string) []flow.Flow {
 		return nil
 	}
 	var out []flow.Flow
-	for id := range e.book.rules {
-		if u := n.units[Unit{RuleID(id), object}]; u != nil {
-			out = append(out, u.flows...)
+	for _, units := range n.units {
+		if u := units[unique.Make(object)]; u != nil {
+			for _, f := range u.flows() {
+				out = append(out, f.expand())
+			}
 		}
 	}
 	slices.SortFunc(out, flow.Compare)

@@ -3,121 +3,163 @@
 package compile
 
 import (
-	"cmp"
 	"slices"
-	"strings"
 )
 
-// ledger keeps who owns what on one node, for one kind of emission: key -> claimants. Nearly every key has one claimant, so
-// that one sits in the map itself.
+// ledger keeps who owns what on one node, for one kind of emission. It holds units only; the value that a unit claims for a
+// key is in the unit itself. Nearly every key has one claimant.
 type ledger[K comparable, V comparable] struct {
-	one  map[K]claim[V]
-	more map[K][]claim[V] // all claimants, where there are several
-	// during a round: what the switch was told before it, for each key that a rerun touched
-	before map[K]claim[V]
+	held func(u *unit, k K) (v V, shared, ok bool) // what a unit claims for a key
+	one  map[K]*unit                               // the winner of each key
+	more map[K][]*unit                             // all claimants, the winner first, where there are several
+	// during a round: what the switch was told before it, for each key that a rerun touched; nil means nothing
+	before map[K]*V
+	fresh  bool // nothing was told yet, so before is not kept
 }
 
-type claim[V comparable] struct {
-	val    V
-	owner  *unit // nil: nobody
-	shared bool
+func newLedger[K comparable, V comparable](held func(*unit, K) (V, bool, bool)) ledger[K, V] {
+	return ledger[K, V]{held: held, one: map[K]*unit{}, fresh: true}
 }
 
-func newLedger[K comparable, V comparable]() ledger[K, V] {
-	return ledger[K, V]{one: map[K]claim[V]{}}
+// value is the winning claim of a key.
+func (l *ledger[K, V]) value(k K) (v V, ok bool) {
+	if u := l.one[k]; u != nil {
+		v, _, ok = l.held(u, k)
+	}
+	return v, ok
 }
 
 func (l *ledger[K, V]) touch(k K) {
-	if l.before == nil {
-		l.before = map[K]claim[V]{}
-	}
-	if _, seen := l.before[k]; !seen {
-		l.before[k] = l.one[k]
-	}
-}
-
-func (l *ledger[K, V]) release(k K, u *unit) {
-	l.touch(k)
-	if cs, ok := l.more[k]; ok {
-		cs = slices.DeleteFunc(cs, func(c claim[V]) bool { return c.owner == u })
-		if len(cs) > 1 {
-			l.more[k] = cs
-			l.one[k] = winner(cs)
-			return
-		}
-		delete(l.more, k)
-		if len(cs) == 1 {
-			l.one[k] = cs[0]
-			return
-		}
-	} else if l.one[k].owner != u {
+	if l.fresh {
 		return
 	}
-	delete(l.one, k)
+	if _, seen := l.before[k]; seen {
+		return
+	}
+	if l.before == nil {
+		l.before = map[K]*V{}
+	}
+	if v, ok := l.value(k); ok {
+		l.before[k] = &v
+	} else {
+		l.before[k] = nil
+	}
 }
 
-// claim enters u as an owner of k. It returns false, and keeps the first value, if u itself claimed k with another value
-// since its last release.
-func (l *ledger[K, V]) claim(k K, v V, u *unit, shared bool) bool {
+// release ends u's claim of k, if it has one. u must still hold it.
+func (l *ledger[K, V]) release(k K, u *unit) {
 	l.touch(k)
-	c := claim[V]{v, u, shared}
-	old, taken := l.one[k]
+	us := l.more[k]
+	if us == nil {
+		if l.one[k] == u {
+			delete(l.one, k)
+		}
+		return
+	}
+	if i, ok := slices.BinarySearchFunc(us, u, compareUnits); ok {
+		us = slices.Delete(us, i, i+1)
+	}
+	l.one[k] = us[0]
+	if len(us) == 1 {
+		delete(l.more, k)
+	} else {
+		l.more[k] = us
+	}
+}
+
+// claim enters u as an owner of k. It returns false if u is one already.
+func (l *ledger[K, V]) claim(k K, u *unit) bool {
+	l.touch(k)
+	first, taken := l.one[k]
 	if !taken {
-		l.one[k] = c
+		l.one[k] = u
 		return true
 	}
-	cs := l.more[k]
-	if cs == nil {
-		cs = []claim[V]{old}
-	}
-	for _, o := range cs {
-		if o.owner == u {
-			return o.val == v
+	us := l.more[k]
+	if us == nil {
+		if first == u {
+			return false
 		}
+		us = []*unit{first}
 	}
+	i, ok := slices.BinarySearchFunc(us, u, compareUnits)
+	if ok {
+		return false
+	}
+	us = slices.Insert(us, i, u)
 	if l.more == nil {
-		l.more = map[K][]claim[V]{}
+		l.more = map[K][]*unit{}
 	}
-	cs = append(cs, c)
-	l.more[k] = cs
-	l.one[k] = winner(cs)
+	l.more[k], l.one[k] = us, us[0]
 	return true
 }
 
-// winner is the claim of the lowest object id; among claims of one object, of the lowest rule and subject.
-func winner[V comparable](cs []claim[V]) claim[V] {
-	return slices.MinFunc(cs, func(a, b claim[V]) int { return compareUnits(a.owner, b.owner) })
+// owners are all claimants of a key, the winner first.
+func (l *ledger[K, V]) owners(k K) []*unit {
+	if us := l.more[k]; us != nil {
+		return us
+	}
+	if u := l.one[k]; u != nil {
+		return []*unit{u}
+	}
+	return nil
 }
 
-func compareUnits(a, b *unit) int {
-	return cmp.Or(strings.Compare(a.object(), b.object()), cmp.Compare(a.id.Rule, b.id.Rule),
-		strings.Compare(a.id.Subject, b.id.Subject))
+// touched is how many keys the round has touched so far.
+func (l *ledger[K, V]) touched() int {
+	if l.fresh {
+		return len(l.one)
+	}
+	return len(l.before)
 }
 
 // settle ends a round: changed reports each key whose winning value differs from before the round.
 func (l *ledger[K, V]) settle(changed func(k K, before, after *V)) {
-	for k, was := range l.before {
-		now, ok := l.one[k]
-		switch {
-		case was.owner == nil && !ok:
-		case was.owner == nil:
-			changed(k, nil, &now.val)
-		case !ok:
-			changed(k, &was.val, nil)
-		case was.val != now.val:
-			changed(k, &was.val, &now.val)
+	if l.fresh {
+		for k, u := range l.one {
+			v, _, _ := l.held(u, k)
+			changed(k, nil, &v)
 		}
 	}
-	l.before = nil
+	for k, was := range l.before {
+		now, ok := l.value(k)
+		switch {
+		case was == nil && ok:
+			changed(k, nil, &now)
+		case was != nil && !ok:
+			changed(k, was, nil)
+		case was != nil && *was != now:
+			changed(k, was, &now)
+		}
+	}
+	l.before, l.fresh = nil, false
+}
+
+// differ reports each key whose winning value is not the same in two ledgers.
+func differ[K comparable, V comparable](was, now *ledger[K, V], changed func(k K, before, after *V)) {
+	for k := range was.one {
+		before, _ := was.value(k)
+		if after, ok := now.value(k); !ok {
+			changed(k, &before, nil)
+		} else if after != before {
+			changed(k, &before, &after)
+		}
+	}
+	for k := range now.one {
+		if _, ok := was.one[k]; !ok {
+			after, _ := now.value(k)
+			changed(k, nil, &after)
+		}
+	}
 }
 
 // losers calls f for each claim that lost its key to a different owner and is no declared merge of equal values.
-func (l *ledger[K, V]) losers(f func(k K, lost, won claim[V])) {
-	for k, cs := range l.more {
-		w := l.one[k]
-		for _, c := range cs {
-			if c.owner != w.owner && !(c.shared && w.shared && c.val == w.val) {
-				f(k, c, w)
+func (l *ledger[K, V]) losers(f func(k K, v V, lost, won *unit)) {
+	for k, us := range l.more {
+		w, shared, _ := l.held(us[0], k)
+		for _, u := range us[1:] {
+			if v, merge, _ := l.held(u, k); !(merge && shared && v == w) {
+				f(k, v, u, us[0])
 			}
 		}
 	}

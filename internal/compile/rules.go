@@ -5,8 +5,6 @@ package compile
 import (
 	"fmt"
 	"strings"
-
-	"nagare/internal/store"
 )
 
 // RuleID is a rule's place in its Rulebook.
@@ -54,32 +52,6 @@ func (b *Rulebook) Rules() []Rule { return b.rules }
 type Unit struct {
 	Rule    RuleID
 	Subject string
-}
-
-// Query is a memoised, node-independent computation that many units share. Its reads are recorded like a unit's; units that
-// asked for it run again only if its value changed. V must be comparable by ==.
-type Query[V comparable] struct {
-	id int
-}
-
-type queryDef struct {
-	name string
-	run  func(r store.Reader, key string) any
-}
-
-// queryKind is where Dep.Kind numbers of queries start, above any table's.
-const queryKind = 0x8000
-
-// DeclareQuery adds a query. It reads tables only: queries do not ask queries.
-func DeclareQuery[V comparable](b *Rulebook, name string, run func(r store.Reader, key string) V) *Query[V] {
-	b.queries = append(b.queries, queryDef{name, func(r store.Reader, key string) any { return run(r, key) }})
-	return &Query[V]{len(b.queries) - 1}
-}
-
-// Ask returns the query's value for the key and records that the unit depends on it.
-func Ask[V comparable](c *Context, q *Query[V], key string) V {
-	c.tracked.Add(store.Dep{Kind: queryKind + uint16(q.id), Key: key})
-	return c.engine.query(q.id, key).(V)
 }
 
 // Row is a desired OVSDB port with its one interface. Options and ExternalIDs are canonical "key=value" lists, see Pairs.

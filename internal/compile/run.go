@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package compile
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"nagare/internal/flow"
+	"nagare/internal/store"
+)
+
+// runNode runs the node's queued units and what they ask for, and drops what nobody needs any more.
+func (e *Engine) runNode(n *node) Stats {
+	var st Stats
+	c := &Context{Node: n.name, engine: e}
+	for len(n.queue) > 0 || len(n.zero) > 0 {
+		for len(n.queue) > 0 {
+			u := n.queue[len(n.queue)-1]
+			n.queue = n.queue[:len(n.queue)-1]
+			if u.refs == 0 || u.dropped || !u.dirty {
+				continue
+			}
+			u.dirty = false
+			st.UnitRuns++
+			if !e.runUnit(c, u) {
+				st.CutOffs++
+			}
+		}
+		zero := n.zero
+		n.zero = nil
+		for _, u := range zero {
+			if u.refs == 0 && !u.dropped {
+				e.drop(u)
+			}
+		}
+	}
+	n.queue = nil
+	return st
+}
+
+// runUnit runs a unit's rule and takes over its output. It reports whether the output changed.
+func (e *Engine) runUnit(c *Context, u *unit) bool {
+	e.call(c, u)
+	for _, s := range c.out.each {
+		c.tracked.Add(eachDep(s.group))
+	}
+	e.setReads(u, c.tracked)
+	c.worn = len(u.reads()) > manyReads
+	return e.replace(u, &c.out)
+}
+
+// call runs the rule in a context that may have served other units; a panic quarantines the unit.
+func (e *Engine) call(c *Context, u *unit) {
+	c.begin(e.snap, u.subject.Value())
+	defer func() {
+		if p := recover(); p != nil {
+			c.out = output{fault: fmt.Sprintf("rule %s panicked: %v%s", e.book.rules[u.rule].Name, p, whence())}
+		}
+	}()
+	e.book.rules[u.rule].Run(c)
+}
+
+// whence tells where a panic that was just recovered came from, in terms that are equal for equal panics: the innermost lines
+// outside the runtime and this package.
+func whence() string {
+	var pcs [64]uintptr
+	var s strings.Builder
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for lines := 0; lines < 4; {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "runtime.") && !strings.HasPrefix(f.Function, "nagare/internal/compile.") {
+			fmt.Fprintf(&s, "\n\t%s:%d", f.File, f.Line)
+			lines++
+		}
+		if !more {
+			break
+		}
+	}
+	return s.String()
+}
+
+// setReads makes the index say what u read this time.
+func (e *Engine) setReads(u *unit, r *store.Tracked) {
+	old := u.reads()
+	var some [8]bool
+	kept := some[:min(len(old), len(some))]
+	place := func(d store.Dep) int { return slices.IndexFunc(old, func(n *depNode) bool { return n.dep == d }) }
+	if len(old) > len(some) {
+		kept = make([]bool, len(old))
+		places := make(map[store.Dep]int, len(old))
+		for i, n := range old {
+			places[n.dep] = i
+		}
+		place = func(d store.Dep) int {
+			if i, ok := places[d]; ok {
+				return i
+			}
+			return -1
+		}
+	}
+	var buf [8]*depNode
+	now, same := buf[:0], 0
+	r.Reads(func(d store.Dep) {
+		if i := place(d); i >= 0 {
+			kept[i] = true
+			same++
+			now = append(now, old[i])
+		} else {
+			now = append(now, e.deps.add(d, u))
+		}
+	})
+	if same == len(old) && same == len(now) {
+		return
+	}
+	for i, n := range old {
+		if !kept[i] {
+			e.deps.remove(n, u)
+		}
+	}
+	u.setReads(now)
+}
+
+// replace exchanges a unit's output and enters the difference into the ledgers and the tree of needs.
+func (e *Engine) replace(u *unit, out *output) (changed bool) {
+	n := u.node
+	out.needs, out.each = dedupe(out.needs), dedupe(out.each)
+	was := u.extra()
+	before := u.flows()
+	changed = !slices.Equal(before, out.flows) || !slices.Equal(was.shared, out.shared) ||
+		!slices.Equal(was.rows, out.rows) || !slices.Equal(was.groups, out.groups) || !slices.Equal(was.meters, out.meters) ||
+		was.fault != out.fault
+	if changed {
+		for _, f := range before {
+			n.flows.release(f.key, u)
+		}
+		release(&n.rows, u, was.rows, Row.Key)
+		release(&n.groups, u, was.groups, groupID)
+		release(&n.meters, u, was.meters, meterID)
+	}
+	if changed {
+		e.claimFlows(u, out)
+		claim(&n.rows, u, out.rows, Row.Key)
+		claim(&n.groups, u, out.groups, groupID)
+		claim(&n.meters, u, out.meters, meterID)
+		if out.fault != "" {
+			n.faulty[u] = struct{}{}
+		} else {
+			delete(n.faulty, u)
+		}
+	}
+	if changed || !slices.Equal(was.needs, out.needs) || !slices.Equal(was.each, out.each) {
+		u.setOutput(out)
+	}
+	e.exchangeNeeds(n, was.needs, out.needs)
+	e.exchangeEach(n, was.each, out.each)
+	return changed
+}
+
+// claimFlows enters u as an owner of its flows. Of two flows for one match the first counts and the other is left out.
+func (e *Engine) claimFlows(u *unit, out *output) {
+	l := &u.node.flows
+	kept := 0
+	for i, f := range out.flows {
+		if !l.claim(f.key, u) {
+			if !slices.Contains(out.flows[:kept], f) && out.fault == "" {
+				out.fault = fmt.Sprintf("two different flows for one match: %v", f.expand())
+			}
+			continue
+		}
+		out.flows[kept] = f
+		if out.shared != nil {
+			out.shared[kept] = out.shared[i]
+		}
+		kept++
+	}
+	out.flows = out.flows[:kept]
+	if out.shared != nil {
+		out.shared = out.shared[:kept]
+	}
+}
+
+func groupID(g flow.Group) uint32 { return g.ID }
+func meterID(m flow.Meter) uint32 { return m.ID }
+
+func release[K comparable, V comparable](l *ledger[K, V], u *unit, vs []V, key func(V) K) {
+	for _, v := range vs {
+		l.release(key(v), u)
+	}
+}
+
+func claim[K comparable, V comparable](l *ledger[K, V], u *unit, vs []V, key func(V) K) {
+	for _, v := range vs {
+		l.claim(key(v), u)
+	}
+}
+
+// exchangeNeeds takes new references first, so that what is needed still is never dropped in between.
+func (e *Engine) exchangeNeeds(n *node, was, now []Unit) {
+	for _, need := range now {
+		if !slices.Contains(was, need) {
+			e.get(n, need.Rule, need.Subject)
+		}
+	}
+	for _, need := range was {
+		if !slices.Contains(now, need) {
+			e.put(n, need.Rule, need.Subject)
+		}
+	}
+}
+
+// exchangeEach does the same for subscriptions. Those that stay have followed their groups already, see applyMembers.
+func (e *Engine) exchangeEach(n *node, was, now []subscription) {
+	for _, s := range now {
+		if !slices.Contains(was, s) {
+			for m := range s.derived.Members(e.snap, s.key) {
+				e.get(n, s.rule, m)
+			}
+		}
+	}
+	for _, s := range was {
+		if !slices.Contains(now, s) {
+			for m := range s.derived.Members(e.snap, s.key) {
+				e.put(n, s.rule, m)
+			}
+		}
+	}
+}
+
+// drop removes a unit that nobody needs.
+func (e *Engine) drop(u *unit) {
+	e.replace(u, &output{})
+	for _, d := range u.reads() {
+		e.deps.remove(d, u)
+	}
+	u.setReads(nil)
+	u.dropped = true
+	delete(u.node.faulty, u)
+	delete(u.node.units[u.rule], u.subject)
+}
+
+func dedupe[T comparable](s []T) []T {
+	if len(s) < 2 {
+		return s
+	}
+	seen := make(map[T]struct{}, len(s))
+	out := s[:0]
+	for _, v := range s {
+		if _, dup := seen[v]; !dup {
+			seen[v] = struct{}{}
+			out = append(out, v)
+		}
+	}
+	return out
+}
