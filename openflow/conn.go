@@ -47,7 +47,7 @@ type Config struct {
 
 // Handler has the callbacks for what the switch sends unasked; nil ones drop
 // it. They run one after the other, in the order of arrival, on a goroutine of
-// the Conn. They may send and request on the Conn, but must not close it.
+// the Conn. They may send and request on the Conn, but must not Close it (see Abort).
 // When they are too slow, packet-ins and stray errors are dropped and counted;
 // anything else that finds no room ends the connection with ErrOverrun, since
 // the caller's picture of the switch would be wrong.
@@ -135,6 +135,10 @@ func (c *Conn) Close() error {
 	c.wg.Wait()
 	return nil
 }
+
+// Abort ends the session for a reason and does not wait; unlike Close it may be
+// called from a handler. Close is still needed to wait for the goroutines.
+func (c *Conn) Abort(reason error) { c.fail(reason) }
 
 // Done is closed when the session has ended; Err then tells why.
 func (c *Conn) Done() <-chan struct{} { return c.stop }

@@ -241,6 +241,31 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
+// FuzzSession feeds bytes to a session after its hello: it may end, with a
+// typed error, but must neither panic nor hang nor leak.
+func FuzzSession(f *testing.F) {
+	f.Add([]byte{4, 10, 0, 8, 0, 0, 0, 0})
+	f.Add((&of.PacketIn{Data: []byte("x")}).AppendMessage(nil, 1))
+	f.Add((&of.EchoRequest{Data: []byte("x")}).AppendMessage((&of.BundleControl{}).AppendMessage(nil, 2), 1))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		l, r := net.Pipe()
+		c := of.NewConn(l, of.Config{ProbeInterval: -1, Handler: of.Handler{
+			PacketIn: func(*of.PacketIn) {}, PortStatus: func(*of.PortStatus) {}, FlowUpdate: func([]of.FlowUpdate) {},
+			Error: func(uint32, *of.Error) {}, Other: func(of.Header, of.Message) {}}})
+		go io.Copy(io.Discard, r)
+		r.Write((&of.Hello{}).AppendMessage(nil, 0))
+		r.Write(in)
+		r.Close()
+		<-c.Done()
+		c.Close()
+		var fe *of.FormatError
+		var oe *of.Error
+		if err := c.Err(); err != io.EOF && !errors.Is(err, of.ErrProtocol) && !errors.As(err, &fe) && !errors.As(err, &oe) && !errors.Is(err, io.ErrClosedPipe) {
+			t.Fatalf("ended by %v", err)
+		}
+	})
+}
+
 func TestVersions(t *testing.T) {
 	for _, versions := range []uint32{1 << 1, 1<<5 | 1<<6} {
 		l, r := net.Pipe()

@@ -23,6 +23,7 @@ func sampleMessages() []Message {
 		&GetConfigRequest{}, &GetConfigReply{1, 128}, &SetConfig{0, 0xffff},
 		&PacketIn{TotalLen: 60, Reason: ReasonAction, Table: 20, Cookie: 9, Match: m, Data: []byte("frame")},
 		&PacketIn{TotalLen: 60, Reason: ReasonAction, Table: 20, Cookie: 9, Match: m, Data: []byte("frame"), Userdata: []byte("abc"), Continuation: []byte("later"), Extended: true},
+		&Resume{&PacketIn{TotalLen: 5, Reason: ReasonAction, Match: m, Data: []byte("frame"), Continuation: []byte("later"), Extended: true}},
 		&PacketOut{InPort: PortController, Actions: acts(Output{Port: 3}), Data: []byte("frame")},
 		&FlowRemoved{Cookie: 1, Priority: 2, Reason: 2, Table: 3, DurationSec: 4, DurationNs: 5, IdleTimeout: 6, HardTimeout: 7, Packets: 8, Bytes: 9, Match: m},
 		&PortStatus{Reason: PortReasonMod, Port: port},

@@ -46,6 +46,8 @@ func decodeExperimenter(h Header, r *reader) Message {
 		return &FlowMonitorState{typ == onfFlowMonitorPaused}
 	case exp == ExperimenterNicira && typ == nxtPacketIn2:
 		return decodePacketIn2(r)
+	case exp == ExperimenterNicira && typ == nxtResume:
+		return &Resume{decodePacketIn2(r)}
 	case exp == ExperimenterNicira && typ == nxtSetPacketInFormat:
 		return &SetPacketInFormat{r.u32("packet-in format")}
 	case exp == ExperimenterNicira && typ == nxtSetControllerID:

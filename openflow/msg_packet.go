@@ -40,7 +40,7 @@ func (m *PacketIn) InPort() uint32 {
 
 func (m *PacketIn) AppendMessage(dst []byte, xid uint32) []byte {
 	if m.Extended {
-		return m.appendExtended(dst, xid)
+		return m.appendProps(dst, xid, nxtPacketIn2)
 	}
 	dst, mark := OpenMessage(dst, TypePacketIn, xid)
 	dst = be.AppendUint16(be.AppendUint32(dst, noBuffer), m.TotalLen)
@@ -93,8 +93,16 @@ func (r *reader) prop(what string) (typ uint16, v []byte) {
 	return typ, v
 }
 
-func (m *PacketIn) appendExtended(dst []byte, xid uint32) []byte {
-	dst, mark := openExperimenter(dst, xid, ExperimenterNicira, nxtPacketIn2)
+// Resume lets a packet go on that a Controller2 with Pause had stopped: the
+// packet-in as it came, with Data or Match changed if wanted.
+type Resume struct{ Packet *PacketIn }
+
+func (m *Resume) AppendMessage(dst []byte, xid uint32) []byte {
+	return m.Packet.appendProps(dst, xid, nxtResume)
+}
+
+func (m *PacketIn) appendProps(dst []byte, xid, typ uint32) []byte {
+	dst, mark := openExperimenter(dst, xid, ExperimenterNicira, typ)
 	dst = appendProp(dst, pinPacket, m.Data)
 	if int(m.TotalLen) > len(m.Data) {
 		dst = appendProp(dst, pinFullLen, be.AppendUint32(nil, uint32(m.TotalLen)))
@@ -112,7 +120,7 @@ func (m *PacketIn) appendExtended(dst []byte, xid uint32) []byte {
 	return CloseMessage(dst, mark)
 }
 
-func decodePacketIn2(r *reader) Message {
+func decodePacketIn2(r *reader) *PacketIn {
 	const w = "packet in 2"
 	m := &PacketIn{Extended: true}
 	full := 0

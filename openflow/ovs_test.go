@@ -394,6 +394,29 @@ func TestPacketInOutAndAsync(t *testing.T) {
 	}
 }
 
+// TestResume: a paused packet goes on where it stopped once it is sent back.
+func TestResume(t *testing.T) {
+	ins := make(chan *PacketIn, 10)
+	s, c := session(t, Config{Handler: Handler{PacketIn: func(m *PacketIn) { ins <- m }}})
+	ctx := testContext(t)
+	f := tf(0, 10, nil, apply(LoadUint(Reg(3), 9), Controller2{Userdata: []byte{1}, Pause: true}, Controller2{Userdata: []byte{2}}))
+	if err := c.Apply(ctx, &SetPacketInFormat{PacketInExtended}, &f); err != nil {
+		t.Fatal(err)
+	}
+	s.Receive("p1", "fa163e538856fa163e9ef57088b50000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000")
+	first := recv(t, ins)
+	if string(first.Userdata) != "\x01" || first.Continuation == nil {
+		t.Fatalf("first packet in %+v", first)
+	}
+	if err := c.Apply(ctx, &Resume{first}); err != nil {
+		t.Fatal(err)
+	}
+	second := recv(t, ins)
+	if r, _ := second.Field(Reg(3)); string(second.Userdata) != "\x02" || r != 9 || !bytes.Equal(first.Data, second.Data) {
+		t.Errorf("second packet in %+v", second)
+	}
+}
+
 func recv[T any](t testing.TB, ch <-chan T) T {
 	t.Helper()
 	select {
