@@ -132,9 +132,6 @@ func (t Term) resolve(proto uint8) (Term, error) {
 // no mask of all ones, nothing at all for a mask of zeros.
 func (t *Term) appendTo(b []byte) []byte {
 	n := t.field.Bytes
-	if !t.masked && t.field == openflow.FieldCTState {
-		*t = t.mask32(0xff)
-	}
 	if !t.masked {
 		return openflow.AppendField(b, t.field, t.val[:n], nil)
 	}
@@ -149,19 +146,15 @@ func (t *Term) appendTo(b []byte) []byte {
 	switch {
 	case empty:
 		return b
-	case full && t.field != openflow.FieldCTState:
+	case full:
 		return openflow.AppendField(b, t.field, t.val[:n], nil)
 	}
 	return openflow.AppendField(b, t.field, t.val[:n], t.mask[:n])
 }
 
-// significant is the part of byte i of a field that counts. Open vSwitch knows
-// eight bits of ct_state and dumps even a full mask of them as a mask.
+// significant is the part of byte i of a field that counts.
 func significant(f *openflow.Field, i int) byte {
 	bits := f.Bits
-	if f == openflow.FieldCTState {
-		bits = 8
-	}
 	low := 8 * (f.Bytes - 1 - i)
 	switch {
 	case bits >= low+8:
