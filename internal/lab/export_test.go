@@ -83,12 +83,6 @@ func CanonicalForTest(dump string) ([]string, error) { return canonicalFlows(dum
 // DifferenceForTest compares flows.
 func DifferenceForTest(want, have []string) []string { return difference(want, have) }
 
-// NamespaceForTest names a namespace of the lab, and HaveNamespace looks for it.
-func (l *Lab) NamespaceForTest(of string) string { return l.namespace(of) }
-
-// HaveNamespace reports whether a namespace is there.
-func HaveNamespace(ns string) bool { return haveNamespace(ns) }
-
 // Until polls like the lab itself.
 func Until(ctx context.Context, within time.Duration, what string, ready func(context.Context) error) error {
 	return until(ctx, within, what, ready)

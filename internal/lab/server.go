@@ -117,13 +117,14 @@ func (l *Lab) startForwarder(ctx context.Context, s *State) error {
 	if err != nil {
 		return err
 	}
-	if p, ok := l.forwarder(); !ok {
+	if _, ok := l.forwarder(); !ok {
 		argv := []string{
 			bin, "lab", "forward", "--netns", netnsPath(l.namespace(s.Config.Nodes[0].Name)),
 			"--listen", s.Config.HostIP, "--to", serverIP, "--pid-file", l.forwarderPath(),
 			"--ports", fmt.Sprintf("%d,%d,%d", portIdentity, portAdmin, portNeutron),
 		}
-		if p, err = spawn(nil, l.path("log", roleForwarder+".out"), argv...); err != nil {
+		p, err := spawn(nil, l.path("log", roleForwarder+".out"), argv...)
+		if err != nil {
 			return fmt.Errorf("forwarder: %w", err)
 		}
 		s.Processes[roleForwarder] = p
