@@ -68,15 +68,15 @@ func init() {
 				{Name: "l2_adjacency", Get: func(*view, *model.Network) any { return true }, Bool: true},
 				{Name: "qos_policy_id", Get: null[model.Network], Parse: onlyNull("QosPolicyNotFound", "QoS policy"), Post: true, Put: true},
 				{Name: "provider:network_type", Get: func(_ *view, n *model.Network) any { return string(n.Type) },
-					Parse: orNull(oneOf("vxlan", "vlan", "flat", "geneve", "gre", "local")), Post: true, Put: true, SetPost: adminOnly, SetPut: adminOnly, See: privileged},
+					Parse: orNull(oneOf("vxlan", "vlan", "flat", "geneve", "gre", "local")), Post: true, Put: true, SetPost: adminOnly, SetPut: adminOnly, See: adminOrService},
 				{Name: "provider:physical_network", Get: func(_ *view, n *model.Network) any { return nullText(n.PhysicalNetwork) },
-					Parse: orNull(text(64)), Post: true, Put: true, SetPost: adminOnly, SetPut: adminOnly, See: privileged},
+					Parse: orNull(text(64)), Post: true, Put: true, SetPost: adminOnly, SetPut: adminOnly, See: adminOrService},
 				{Name: "provider:segmentation_id", Get: func(_ *view, n *model.Network) any {
 					if n.SegmentationID == 0 {
 						return nil
 					}
 					return int(n.SegmentationID)
-				}, Parse: orNull(integer(-1<<31, 1<<32-1)), Post: true, Put: true, SetPost: adminOnly, SetPut: adminOnly, See: privileged},
+				}, Parse: orNull(integer(-1<<31, 1<<32-1)), Post: true, Put: true, SetPost: adminOnly, SetPut: adminOnly, See: adminOrService},
 			}...),
 	}).init()
 }

@@ -13,14 +13,16 @@ import (
 type Rule uint8
 
 const (
-	deny            Rule = iota
-	anyone               // who is authenticated
-	owner                // the object's project, or an administrator
-	networkOwner         // the network's project, or an administrator
-	ownerOrNetwork       // either project, or an administrator
-	privileged           // an administrator or another service of the cloud
-	ownerPrivileged      // the object's project or privileged
-	adminOnly
+	deny                  Rule = iota
+	anyone                     // who is authenticated
+	adminOnly                  // an administrator
+	adminOrService             // or another service of the cloud
+	owner                      // the object's project, or an administrator
+	ownerOrService             // or a service
+	networkOwner               // the network's project, or an administrator
+	networkOwnerOrService      // or a service
+	eitherOwner                // the project of the object or of its network, or an administrator
+	eitherOwnerOrService       // or a service
 )
 
 // target is what a rule is asked about.
@@ -36,23 +38,27 @@ func (v *view) may(r Rule, t target) bool {
 	switch r {
 	case anyone:
 		return true
-	case owner:
-		return v.admin || own
-	case networkOwner:
-		return v.admin || v.service || ownNet
-	case ownerOrNetwork:
-		return v.admin || v.service || own || ownNet
-	case privileged:
-		return v.admin || v.service
-	case ownerPrivileged:
-		return v.admin || v.service || own
 	case adminOnly:
 		return v.admin
+	case adminOrService:
+		return v.admin || v.service
+	case owner:
+		return v.admin || own
+	case ownerOrService:
+		return v.admin || v.service || own
+	case networkOwner:
+		return v.admin || ownNet
+	case networkOwnerOrService:
+		return v.admin || v.service || ownNet
+	case eitherOwner:
+		return v.admin || own || ownNet
+	case eitherOwnerOrService:
+		return v.admin || v.service || own || ownNet
 	}
 	return false
 }
 
-// sees decides whether attributes with the rule are shown to the caller. Only rules that do not depend on an object are used
+// seesRule decides whether attributes with the rule are shown to the caller. Only rules that do not depend on an object are used
 // for visibility.
 func (v *view) seesRule(r Rule) bool {
 	switch r {

@@ -252,16 +252,21 @@ func (rs *Resource[T]) firstPage(v *view, q *query[T]) []T {
 
 func (rs *Resource[T]) serveList(rq *request) error {
 	v := rq.view(rq.api.store.Snapshot())
+	q, err := rs.parseQuery(v, rq.query)
+	if err != nil {
+		return err
+	}
+	if q.marker != "" {
+		if _, err := rs.find(v, q.marker); err != nil {
+			return err
+		}
+	}
 	if rs.before != nil && rs.missed(v) {
 		snap, err := rq.commit(func(w *work) error { return rs.before(w, v) })
 		if err != nil {
 			return err
 		}
 		v = rq.view(snap)
-	}
-	q, err := rs.parseQuery(v, rq.query)
-	if err != nil {
-		return err
 	}
 	objs, err := rs.list(v, q)
 	if err != nil {

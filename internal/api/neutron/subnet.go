@@ -62,7 +62,7 @@ func init() {
 			n, _ := tables.Networks.Get(r, s.Network)
 			return n.Project
 		},
-		create: networkOwner, change: ownerOrNetwork, remove: ownerOrNetwork,
+		create: networkOwner, change: eitherOwner, remove: eitherOwner,
 		parent: networkOf,
 		build:  buildSubnet, update: updateSubnet, delete: deleteSubnet,
 		attrs: append(stdAttrs(func(s *model.Subnet) string { return string(s.ID) }, func(s *model.Subnet) *model.Std { return &s.Std }, true),
@@ -83,7 +83,7 @@ func init() {
 				{Name: "service_types", Get: func(_ *view, s *model.Subnet) any { return tagList(s.ServiceTypes) }, Parse: list[string](maxServices, serviceType, true),
 					Post: true, Put: true, NoSort: true},
 				{Name: "dns_publish_fixed_ip", Get: func(*view, *model.Subnet) any { return false }, Bool: true},
-				{Name: "segment_id", Get: null[model.Subnet], See: privileged},
+				{Name: "segment_id", Get: null[model.Subnet], See: adminOrService},
 			}...),
 	}).init()
 }
@@ -205,9 +205,6 @@ func buildSubnet(w *work, in *values) (model.Subnet, error) {
 		return s, err
 	}
 	s.ID, s.Std = w.api.ids.Subnet(w.tx, get[string](in, "name")), w.newStd(in, 0)
-	if !in.asked("project_id") && w.privileged() {
-		s.Project = n.Project // what an administrator adds to a tenant's network is the tenant's
-	}
 	s.Network, s.EnableDHCP = n.ID, get[bool](in, "enable_dhcp")
 	s.IPv6RAMode, s.IPv6AddressMode = get[string](in, "ipv6_ra_mode"), get[string](in, "ipv6_address_mode")
 	s.CIDR = get[netip.Prefix](in, "cidr")

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package neutron
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"nagare/internal/alloc"
+	"nagare/internal/model"
+	"nagare/internal/tables"
+)
+
+// fuzzWorld is one populated world; its store is rebuilt when it has grown.
+type fuzzWorld struct {
+	*world
+	net, sub, port, group, rule string
+}
+
+func (f *fuzzWorld) renew(t testing.TB) {
+	if f.world != nil && tables.Ports.Len(f.st.Snapshot()) < 200 {
+		f.t = t
+		if _, ok := tables.Networks.Get(f.st.Snapshot(), model.NetworkID(f.net)); ok {
+			return
+		}
+	}
+	f.world = newWorld(t, func(c *Config) {
+		c.IDs = &alloc.Recorded{Networks: []alloc.RecordedNetwork{{Name: "net", ID: "00000000-0000-4000-8000-000000000001", SegmentationID: 7}},
+			Subnets: []alloc.RecordedSubnet{{Name: "sub", ID: "00000000-0000-4000-8000-000000000002"}},
+			Ports:   []alloc.RecordedPort{{Name: "port", ID: "00000000-0000-4000-8000-000000000003"}}}
+	})
+	f.node("controller", "", map[string]string{"physnet1": "br-ex"})
+	f.net = f.network("demo", `"name":"net"`)
+	f.sub = f.subnet("demo", f.net, "10.0.0.0/24", `,"name":"sub"`)
+	f.port = f.world.port("demo", f.net, `,"name":"port"`)
+	f.group = f.names("demo", "security-groups", "id")[0]
+	f.rule = f.names("demo", "security-group-rules", "id")[0]
+}
+
+// ask sends a request and holds the invariants: no 5xx, and nothing changed by what was refused.
+func (f *fuzzWorld) ask(t testing.TB, who, method, target string, body []byte) int {
+	r, err := http.NewRequest(method, "http://x/", bytes.NewReader(body))
+	if err != nil {
+		return 0
+	}
+	path, query, _ := strings.Cut(target, "?")
+	r.URL.Path, r.URL.RawQuery = "/"+strings.TrimPrefix(path, "/"), query
+	r.Header.Set("X-Auth-Token", who)
+	before := f.st.Snapshot().Revision()
+	rec := httptest.NewRecorder()
+	f.api.ServeHTTP(rec, r)
+	if rec.Code >= 500 {
+		t.Fatalf("%s %s %s %q: %d %s", who, method, target, body, rec.Code, rec.Body)
+	}
+	if rec.Code >= 400 && f.st.Snapshot().Revision() != before {
+		t.Fatalf("%s %s %s %q: %d, but the store changed", who, method, target, body, rec.Code)
+	}
+	return rec.Code
+}
+
+var fuzzed fuzzWorld
+
+func FuzzRequests(f *testing.F) {
+	id := "00000000-0000-4000-8000-00000000000"
+	for _, s := range [][3]string{
+		{"POST", "/v2.0/networks", `{"network":{"name":"x","mtu":"1400","provider:network_type":"vlan","provider:segmentation_id":1e3}}`},
+		{"POST", "/v2.0/networks", `{"networks":[{"tenant_id":null},{"tags":[]}]}`},
+		{"PUT", "/v2.0/networks/" + id + "1", `{"network":{"shared":"yes","dns_domain":"a.b."}}`},
+		{"POST", "/v2.0/subnets", `{"subnet":{"network_id":"` + id + `1","cidr":"fd00::/64","ip_version":"6","ipv6_ra_mode":"slaac","allocation_pools":[{"start":"fd00::1","end":"fd00::ff"}]}}`},
+		{"PUT", "/v2.0/subnets/" + id + "2", `{"subnet":{"gateway_ip":null,"host_routes":[{"destination":"0.0.0.0/0","nexthop":"10.0.0.1"}],"dns_nameservers":["::1"]}}`},
+		{"POST", "/v2.0/ports", `{"port":{"network_id":"` + id + `1","fixed_ips":[{"subnet_id":"` + id + `2"}],"allowed_address_pairs":[{"ip_address":"0.0.0.0/0"}],"extra_dhcp_opts":[{"opt_name":"a","opt_value":null}]}}`},
+		{"PUT", "/v2.0/ports/" + id + "3", `{"port":{"fixed_ips":[{"ip_address":"10.0.0.9"}],"binding:profile":{"a":[1,{}]},"mac_address":"00-11-22-33-44-55"}}`},
+		{"POST", "/v2.0/security-group-rules", `{"security_group_rule":{"security_group_id":"` + id + `4","direction":"ingress","protocol":58,"port_range_min":"1","remote_ip_prefix":"::/0","ethertype":"ipv6"}}`},
+		{"GET", "/v2.0/ports?fixed_ips=ip_address%3D::&sort_key=status&sort_dir=desc&limit=2&marker=" + id + "3&page_reverse=true&fields=id&tags=a,b", ""},
+		{"GET", "/v2.0/networks.json?name=%00&shared=1&limit=99999999999999999999", ""},
+		{"PUT", "/v2.0/ports/" + id + "3/tags/x", ""},
+		{"PUT", "/v2.0/quotas/p-demo", `{"quota":{"port":-1,"check_limit":"true"}}`},
+		{"DELETE", "/v2.0/subnets/" + id + "2", ""},
+	} {
+		f.Add(uint8(0), s[0], s[1], []byte(s[2]))
+		f.Add(uint8(1), s[0], s[1], []byte(s[2]))
+	}
+	f.Fuzz(func(t *testing.T, who uint8, method, target string, body []byte) {
+		fuzzed.renew(t)
+		fuzzed.ask(t, []string{"demo", "admin", "other", "service"}[who%4], method, target, body)
+	})
+}
+
+// TestRandomRequests is the fuzz target's complement: bodies that are nearly right, with each attribute given each kind of
+// odd value, alone and together, as everybody.
+func TestRandomRequests(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	f := &fuzzWorld{}
+	f.renew(t)
+	odd := []string{`null`, `true`, `"true"`, `0`, `-1`, `1.5`, `1e400`, `""`, `"x"`, `"\u0000"`, `[]`, `{}`, `[null]`, `[{}]`, `[[]]`, `{"a":null}`, `"10.0.0.0/24"`, `"10.0.0.9"`, `"::1"`,
+		`"fd00::/64"`, `"fa:16:3e:00:00:01"`, `["` + strings.Repeat("x", 300) + `"]`, `"%s"`, `["%s"]`, `[{"subnet_id":"%s"}]`, `[{"ip_address":"10.0.0.50"}]`, `[{"start":"10.0.0.9","end":"10.0.0.2"}]`,
+		`[{"destination":"10.0.0.0/8","nexthop":"x"}]`, `[{"opt_name":"x","opt_value":[]}]`, `99999999999999999999`, `"💥"`, `[1,2,3]`, `4`, `6`, `"tcp"`, `"vxlan"`, `"ingress"`, `"slaac"`}
+	type coll struct {
+		path, name string
+		base       []string
+		attrs      []string
+	}
+	colls := []coll{
+		{"networks", "network", nil, names(networks)}, {"subnets", "subnet", []string{`"network_id":"NET"`, `"ip_version":4`}, names(subnets)},
+		{"ports", "port", []string{`"network_id":"NET"`}, names(ports)}, {"security-groups", "security_group", nil, names(groups)},
+		{"security-group-rules", "security_group_rule", []string{`"security_group_id":"GROUP"`, `"direction":"ingress"`}, names(rules)},
+	}
+	codes := map[int]int{}
+	for range 6000 {
+		f.renew(t)
+		c := colls[rnd.IntN(len(colls))]
+		id := []string{f.net, f.sub, f.port, f.group, f.rule}[rnd.IntN(5)]
+		attrs := map[string]string{}
+		for _, b := range c.base {
+			k, v, _ := strings.Cut(b, ":")
+			attrs[strings.Trim(k, `"`)] = strings.NewReplacer("NET", f.net, "GROUP", f.group).Replace(v)
+		}
+		for range 1 + rnd.IntN(3) {
+			v := odd[rnd.IntN(len(odd))]
+			if strings.Contains(v, "%s") {
+				v = fmt.Sprintf(v, id)
+			}
+			attrs[c.attrs[rnd.IntN(len(c.attrs))]] = v
+		}
+		var parts []string
+		for k, v := range attrs {
+			parts = append(parts, fmt.Sprintf("%q:%s", k, v))
+		}
+		body := fmt.Sprintf(`{%q:{%s}}`, c.name, strings.Join(parts, ","))
+		who := []string{"demo", "admin", "other", "service", "reader"}[rnd.IntN(5)]
+		switch rnd.IntN(8) {
+		case 0, 1, 2, 3:
+			codes[f.ask(t, who, "POST", "/v2.0/"+c.path, []byte(body))]++
+		case 4, 5, 6:
+			codes[f.ask(t, who, "PUT", "/v2.0/"+c.path+"/"+id, []byte(body))]++
+		default:
+			a := c.attrs[rnd.IntN(len(c.attrs))]
+			codes[f.ask(t, who, "GET", fmt.Sprintf("/v2.0/%s?%s=%s&sort_key=%s&sort_dir=desc&limit=3", c.path, a, id, a), nil)]++
+		}
+	}
+	if codes[201] < 20 || codes[200] < 20 || codes[400] < 1000 {
+		t.Errorf("the requests were too uniform to prove much: %v", codes)
+	}
+	consistent(t, f.world)
+}
+
+func names[T any](rs *Resource[T]) (out []string) {
+	for _, a := range rs.attrs {
+		out = append(out, a.Name)
+	}
+	return out
+}
+
+// consistent checks what must hold whatever was asked: no two owners of an address, MAC, key or segment, no reference into nothing.
+func consistent(t *testing.T, w *world) {
+	t.Helper()
+	r := w.st.Snapshot()
+	seen := map[string]string{}
+	unique := func(what, owner string) {
+		if other, dup := seen[what]; dup {
+			t.Errorf("%s: both %s and %s", what, owner, other)
+		}
+		seen[what] = owner
+	}
+	for id, n := range tables.Networks.All(r) {
+		unique(fmt.Sprintf("network key %d", n.Key), string(id))
+		if n.Type != model.Local {
+			unique(fmt.Sprintf("segment %s %s %d", n.Type, n.PhysicalNetwork, n.SegmentationID), string(id))
+		}
+	}
+	for id, s := range tables.Subnets.All(r) {
+		unique(fmt.Sprintf("subnet key %d", s.Key), string(id))
+		if _, ok := tables.Networks.Get(r, s.Network); !ok {
+			t.Errorf("subnet %s: no network", id)
+		}
+	}
+	for id, p := range tables.Ports.All(r) {
+		unique(fmt.Sprintf("port key %d", p.Key), string(id))
+		unique("mac "+string(p.Network)+p.MAC.String(), string(id))
+		if _, ok := tables.Networks.Get(r, p.Network); !ok {
+			t.Errorf("port %s: no network", id)
+		}
+		for _, f := range p.FixedIPs {
+			unique("address "+tables.AddressKey(p.Network, f.Addr), string(id))
+			if s, ok := tables.Subnets.Get(r, f.Subnet); !ok || s.Network != p.Network || !s.CIDR.Contains(f.Addr) {
+				t.Errorf("port %s: address %s is not of its subnet", id, f.Addr)
+			}
+		}
+		for _, g := range p.SecurityGroups {
+			if _, ok := tables.SecurityGroups.Get(r, g); !ok {
+				t.Errorf("port %s: no group %s", id, g)
+			}
+		}
+		if !p.PortSecurity && (len(p.SecurityGroups) > 0 || len(p.AllowedPairs) > 0) {
+			t.Errorf("port %s: groups or pairs without port security", id)
+		}
+	}
+	for id, u := range tables.Rules.All(r) {
+		unique(fmt.Sprintf("rule key %d", u.Key), string(id))
+		if _, ok := tables.SecurityGroups.Get(r, u.Group); !ok {
+			t.Errorf("rule %s: no group", id)
+		}
+	}
+}

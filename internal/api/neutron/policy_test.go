@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package neutron
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files; read the difference before keeping it")
+
+// TestPolicyMatrix asks every route as everybody for objects of every kind of owner, and compares the answers with a table
+// that people have read. Each question is asked of a fresh world.
+func TestPolicyMatrix(t *testing.T) {
+	whos := []string{"admin", "service", "demo", "reader", "other"}
+	type object struct{ label, collection, name, id, change string }
+	build := func(w *world) []object {
+		own := w.network("demo", `"name":"own"`)
+		shared := w.network("admin", `"name":"shared","shared":true`)
+		ext := w.network("admin", `"name":"ext","router:external":true`)
+		private := w.network("admin", `"name":"private"`)
+		var out []object
+		for _, n := range []struct{ label, id string }{{"demo's", own}, {"admin's shared", shared}, {"admin's external", ext}, {"admin's", private}} {
+			out = append(out, object{n.label + " network", "networks", "network", n.id, `"description":"x"`})
+		}
+		for i, n := range []struct{ label, id string }{{"demo's", own}, {"admin's shared", shared}, {"admin's external", ext}, {"admin's", private}} {
+			id := w.subnet("admin", n.id, fmt.Sprintf("10.%d.0.0/24", i), `,"enable_dhcp":false`)
+			out = append(out, object{"subnet of " + n.label + " network", "subnets", "subnet", id, `"description":"x"`})
+		}
+		out = append(out,
+			object{"demo's port on demo's network", "ports", "port", w.port("demo", own, ""), `"description":"x"`},
+			object{"demo's port on a shared network", "ports", "port", w.port("demo", shared, ""), `"description":"x"`},
+			object{"admin's port on demo's network", "ports", "port", w.port("admin", own, ""), `"description":"x"`},
+			object{"admin's port on a shared network", "ports", "port", w.port("admin", shared, ""), `"description":"x"`},
+			object{"admin's port on the external network", "ports", "port", w.port("admin", ext, ""), `"description":"x"`},
+			object{"demo's group", "security-groups", "security_group", w.make("demo", "security-groups", "security_group", `"name":"g"`), `"description":"x"`},
+			object{"admin's group", "security-groups", "security_group", w.make("admin", "security-groups", "security_group", `"name":"g"`), `"description":"x"`})
+		dg := w.names("demo", "security-groups?name=g", "id")[0]
+		ag := w.names("admin", "security-groups?name=g&project_id=p-admin", "id")[0]
+		out = append(out,
+			object{"demo's rule", "security-group-rules", "security_group_rule", w.make("demo", "security-group-rules", "security_group_rule", `"security_group_id":"`+dg+`","direction":"ingress"`), `"description":"x"`},
+			object{"admin's rule", "security-group-rules", "security_group_rule", w.make("admin", "security-group-rules", "security_group_rule", `"security_group_id":"`+ag+`","direction":"ingress"`), `"description":"x"`})
+		// What a create hangs on.
+		for _, n := range []struct{ label, id string }{{"demo's", own}, {"admin's shared", shared}, {"admin's external", ext}, {"admin's", private}} {
+			out = append(out,
+				object{"create subnet on " + n.label + " network", "subnets", "subnet", "", `"network_id":"` + n.id + `","cidr":"10.77.0.0/24","ip_version":4`},
+				object{"create port on " + n.label + " network", "ports", "port", "", `"network_id":"` + n.id + `"`},
+				object{"create port with address on " + n.label + " network", "ports", "port", "", `"network_id":"` + n.id + `","fixed_ips":[{"ip_address":"10.` + fmt.Sprint(slices.Index([]string{own, shared, ext, private}, n.id)) + `.0.99"}]`})
+		}
+		out = append(out,
+			object{"create network", "networks", "network", "", `"name":"x"`},
+			object{"create network for demo", "networks", "network", "", `"project_id":"p-demo"`},
+			object{"create group", "security-groups", "security_group", "", `"name":"x"`},
+			object{"create rule in demo's group", "security-group-rules", "security_group_rule", "", `"security_group_id":"` + dg + `","direction":"ingress","protocol":"tcp"`},
+			object{"create rule in admin's group", "security-group-rules", "security_group_rule", "", `"security_group_id":"` + ag + `","direction":"ingress","protocol":"tcp"`},
+			object{"create port with admin's group", "ports", "port", "", `"network_id":"` + own + `","security_groups":["` + ag + `"]`})
+		return out
+	}
+	ask := func(w *world, who, method, path, body string) string {
+		before := w.st.Snapshot().Revision()
+		a := w.send(who, method, path, body)
+		changed := w.st.Snapshot().Revision() != before
+		if a.code >= 400 && changed {
+			t.Errorf("%s %s as %s: %d, but the store changed", method, path, who, a.code)
+		}
+		kind, _ := dig(a.body, "NeutronError", "type").(string)
+		return strings.TrimSpace(fmt.Sprintf("%d %s", a.code, kind))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Who may do what. Regenerate with: go test ./internal/api/neutron -run PolicyMatrix -update\n")
+	// A world serves until an answer changed what later questions depend on.
+	worlds := map[string]*world{}
+	objects := map[string][]object{}
+	fresh := func(who string) {
+		worlds[who] = newWorld(t)
+		objects[who] = build(worlds[who])
+	}
+	for _, who := range whos {
+		fresh(who)
+	}
+	for i := range objects["admin"] {
+		fmt.Fprintf(&b, "\n%s\n", objects["admin"][i].label)
+		for _, m := range []string{"POST", "GET", "PUT", "PUT tags", "DELETE"} {
+			var row []string
+			for _, who := range whos {
+				w, o := worlds[who], objects[who][i]
+				if (m == "POST") != (o.id == "") || m == "PUT tags" && o.name == "security_group_rule" {
+					continue
+				}
+				path, body := "/v2.0/"+o.collection, fmt.Sprintf(`{%q:{%s}}`, o.name, o.change)
+				if o.id != "" {
+					path += "/" + o.id
+				}
+				method := m
+				if m == "PUT tags" {
+					method, path, body = "PUT", path+"/tags", `{"tags":["x"]}`
+				}
+				said := ask(w, who, method, path, body)
+				row = append(row, who+" "+said)
+				if (m == "POST" || m == "DELETE") && said < "400" {
+					fresh(who)
+				}
+			}
+			if len(row) > 0 {
+				fmt.Fprintf(&b, "  %-8s %s\n", m, strings.Join(row, " | "))
+			}
+		}
+	}
+	golden := filepath.Join("testdata", "policy.txt")
+	if *update {
+		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.String(); got != string(want) {
+		gl, wl := strings.Split(got, "\n"), strings.Split(string(want), "\n")
+		for i := range max(len(gl), len(wl)) {
+			if i >= len(gl) || i >= len(wl) || gl[i] != wl[i] {
+				t.Fatalf("line %d differs; got %q, want %q", i+1, gl[min(i, len(gl)-1)], wl[min(i, len(wl)-1)])
+			}
+		}
+	}
+}
+
+// TestSmuggling gives a member every attribute that is not his to set, in every disguise.
+func TestSmuggling(t *testing.T) {
+	w := newWorld(t)
+	own := w.network("demo", `"name":"own"`)
+	w.subnet("demo", own, "10.0.0.0/24", "")
+	shared := w.network("admin", `"name":"shared","shared":true`)
+	w.subnet("admin", shared, "10.1.0.0/24", "")
+	ext := w.network("admin", `"name":"ext","router:external":true,"shared":false`)
+	port := w.port("demo", own, "")
+	onShared := w.port("demo", shared, "")
+	for _, c := range []struct{ method, path, body, message string }{
+		{"POST", "networks", `{"network":{"shared":true}}`, "(rule:create_network and rule:create_network:shared) is disallowed by policy"},
+		{"POST", "networks", `{"network":{"shared":"1"}}`, ""},
+		{"POST", "networks", `{"network":{"router:external":true}}`, ""},
+		{"POST", "networks", `{"network":{"is_default":true}}`, ""},
+		{"POST", "networks", `{"network":{"provider:network_type":"vxlan"}}`, ""},
+		{"POST", "networks", `{"network":{"provider:segmentation_id":5}}`, ""},
+		{"POST", "networks", `{"network":{"provider:physical_network":"physnet1","shared":true}}`,
+			"(rule:create_network and rule:create_network:shared and rule:create_network:provider:physical_network) is disallowed by policy"},
+		{"PUT", "networks/" + own, `{"network":{"shared":true}}`, "(rule:update_network and rule:update_network:shared) is disallowed by policy"},
+		{"PUT", "networks/" + own, `{"network":{"shared":false}}`, ""}, // the default too
+		{"PUT", "networks/" + own, `{"network":{"provider:segmentation_id":null}}`, ""},
+		{"PUT", "networks/" + shared, `{"network":{"name":"mine"}}`, "rule:update_network is disallowed by policy"},
+		{"PUT", "networks/" + ext, `{"network":{"name":"mine"}}`, ""},
+		{"DELETE", "networks/" + shared, ``, "rule:delete_network is disallowed by policy"},
+		{"POST", "subnets", `{"subnet":{"network_id":"` + shared + `","cidr":"10.9.0.0/24","ip_version":4}}`, "rule:create_subnet is disallowed by policy"},
+		{"POST", "ports", `{"port":{"network_id":"` + own + `","binding:host_id":"compute"}}`, "(rule:create_port and rule:create_port:binding:host_id) is disallowed by policy"},
+		{"POST", "ports", `{"port":{"network_id":"` + own + `","binding:profile":{"a":1}}}`, ""},
+		{"POST", "ports", `{"port":{"network_id":"` + own + `","device_owner":"network:dhcp"}}`, ""},
+		{"POST", "ports", `{"port":{"network_id":"` + own + `","device_owner":"network:router_interface"}}`, ""},
+		{"PUT", "ports/" + port, `{"port":{"device_owner":"network:dhcp"}}`, ""},
+		{"PUT", "ports/" + port, `{"port":{"binding:host_id":""}}`, ""},
+		{"PUT", "ports/" + port, `{"port":{"binding:profile":null}}`, ""},
+		{"POST", "ports", `{"port":{"network_id":"` + shared + `","mac_address":"fa:16:3e:00:00:01"}}`, ""},
+		{"POST", "ports", `{"port":{"network_id":"` + shared + `","fixed_ips":[{"ip_address":"10.1.0.9"}]}}`, ""},
+		{"POST", "ports", `{"port":{"network_id":"` + shared + `","port_security_enabled":false}}`, ""},
+		{"POST", "ports", `{"port":{"network_id":"` + shared + `","allowed_address_pairs":[{"ip_address":"0.0.0.0/0"}]}}`, ""},
+		{"PUT", "ports/" + onShared, `{"port":{"mac_address":"fa:16:3e:00:00:01"}}`, ""},
+		{"PUT", "ports/" + onShared, `{"port":{"port_security_enabled":false,"security_groups":[]}}`, ""},
+		{"PUT", "ports/" + onShared, `{"port":{"fixed_ips":[{"ip_address":"10.1.0.9"}]}}`, ""},
+	} {
+		w.refuse("demo", c.method, "/v2.0/"+c.path, c.body, 403, "PolicyNotAuthorized", c.message)
+	}
+	w.refuse("demo", "POST", "/v2.0/ports", `{"port":{"network_id":"`+ext+`"}}`, 403, "HTTPForbidden", "Tenant p-demo not allowed to create port on this network")
+	// Values that ask for nothing pass, and choosing the subnet of a shared network is allowed.
+	w.do("demo", "POST", "/v2.0/networks", `{"network":{"shared":false,"router:external":false}}`, 201)
+	w.do("demo", "POST", "/v2.0/ports", `{"port":{"network_id":"`+own+`","binding:host_id":"","binding:profile":{},"binding:vnic_type":"normal","mac_address":"fa:16:3e:00:00:01"}}`, 201)
+	sub := w.names("demo", "subnets?network_id="+shared, "id")[0]
+	w.do("demo", "POST", "/v2.0/ports", `{"port":{"network_id":"`+shared+`","fixed_ips":[{"subnet_id":"`+sub+`"}]}}`, 201)
+
+	// Somebody else's objects do not exist, whatever is asked of them.
+	for _, c := range []struct{ path, name, kind string }{
+		{"networks/" + own, "network", "NetworkNotFound"}, {"ports/" + port, "port", "PortNotFound"},
+	} {
+		for _, m := range []string{"GET", "PUT", "DELETE"} {
+			w.refuse("other", m, "/v2.0/"+c.path, `{"`+c.name+`":{"name":"x"}}`, 404, c.kind, "")
+		}
+	}
+	w.refuse("other", "POST", "/v2.0/ports", `{"port":{"network_id":"`+own+`"}}`, 404, "NetworkNotFound", "")
+	w.refuse("other", "POST", "/v2.0/subnets", `{"subnet":{"network_id":"`+own+`","cidr":"10.9.0.0/24","ip_version":4}}`, 404, "NetworkNotFound", "")
+	// A member sees what he may and no more.
+	m := w.do("demo", "GET", "/v2.0/ports/"+port, "", 200)
+	for _, hidden := range []string{"binding:host_id", "binding:profile", "binding:vif_type", "binding:vif_details", "resource_request"} {
+		if _, shown := dig(m, "port").(map[string]any)[hidden]; shown {
+			t.Errorf("a member sees %s", hidden)
+		}
+	}
+}
