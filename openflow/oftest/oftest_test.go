@@ -355,6 +355,78 @@ func TestMisbehaviour(t *testing.T) {
 	}
 }
 
+// TestQueries asks everything a controller may ask.
+func TestQueries(t *testing.T) {
+	outs := make(chan *of.PacketOut, 1)
+	sw := New(Options{DatapathID: 7, Tables: 20, Ports: []of.Port{{No: 1, Name: "a"}, {No: 2, Name: "b"}}, OnPacketOut: func(m *of.PacketOut) { outs <- m }})
+	gone := make(chan *of.FlowRemoved, 3)
+	c := connect(t, sw, of.Config{Handler: of.Handler{FlowRemoved: func(m *of.FlowRemoved) { gone <- m }}})
+	ctx := testContext(t)
+	meter := &of.MeterMod{Command: of.MeterAdd, Flags: of.MeterKbps, ID: 4, Bands: []of.Band{{Type: of.BandDrop, Rate: 1}}}
+	group := &of.GroupMod{Command: of.GroupAdd, ID: 5, Buckets: []of.Bucket{{Actions: of.Output{Port: 1}.AppendTo(nil)}}}
+	f := &of.FlowMod{Table: 3, Flags: of.FlowSendFlowRem, Cookie: 8, Instructions: of.AppendInstructions(nil, of.Meter{ID: 4}, of.ApplyActions{Actions: []of.Action{of.Group{ID: 5}}})}
+	if err := c.Apply(ctx, meter, group, f, &of.SetAsync{}, &of.CTFlushZone{Zone: 1}, &of.SetConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := c.Desc(ctx); err != nil || d.Software != "oftest" {
+		t.Errorf("desc %+v, %v", d, err)
+	}
+	if p, err := c.PortDesc(ctx); err != nil || len(p) != 2 || p[1].Name != "b" {
+		t.Errorf("ports %+v, %v", p, err)
+	}
+	if p, err := c.PortStats(ctx, 2); err != nil || len(p) != 1 || p[0].Port != 2 {
+		t.Errorf("port stats %+v, %v", p, err)
+	}
+	if ts, err := c.Tables(ctx); err != nil || len(ts) != 20 || ts[3].Active != 1 {
+		t.Errorf("tables %+v, %v", ts, err)
+	}
+	if a, err := c.Aggregate(ctx, of.FlowFilter{Table: 3, Cookie: 8, CookieMask: 8, OutGroup: 5}); err != nil || a.Flows != 1 {
+		t.Errorf("aggregate %+v, %v", a, err)
+	}
+	if g, err := c.GroupStats(ctx, 5); err != nil || len(g) != 1 || len(g[0].Buckets) != 1 {
+		t.Errorf("group stats %+v, %v", g, err)
+	}
+	if g, err := c.GroupFeatures(ctx); err != nil || g.Types == 0 {
+		t.Errorf("group features %+v, %v", g, err)
+	}
+	if m, err := c.MeterStats(ctx, of.MeterAll); err != nil || len(m) != 1 || m[0].ID != 4 {
+		t.Errorf("meter stats %+v, %v", m, err)
+	}
+	if m, err := c.MeterFeatures(ctx); err != nil || m.MaxBands != 8 {
+		t.Errorf("meter features %+v, %v", m, err)
+	}
+	if _, err := c.TableFeatures(ctx); !errors.Is(err, fail(of.ErrTypeBadRequest, badMultipart)) {
+		t.Errorf("unsupported request: %v", err)
+	}
+	for _, q := range []of.Message{&of.GetConfigRequest{}, &of.GetAsyncRequest{}} {
+		if _, err := c.Request(ctx, q); err != nil {
+			t.Errorf("%T: %v", q, err)
+		}
+	}
+	if err := c.Apply(ctx, &of.PacketOut{InPort: of.PortController, Data: []byte("x")}); err != nil {
+		t.Error(err)
+	}
+	if m := <-outs; string(m.Data) != "x" {
+		t.Errorf("packet out %+v", m)
+	}
+	// The deletion of a meter takes its flows along, and the controller hears of it.
+	if err := c.Apply(ctx, &of.MeterMod{Command: of.MeterDelete, ID: 4}); err != nil {
+		t.Error(err)
+	}
+	if m := <-gone; m.Cookie != 8 || m.Reason != removedDelete {
+		t.Errorf("flow removed %+v", m)
+	}
+	if len(sw.Flows())+len(sw.Meters()) != 0 || len(sw.Groups()) != 1 {
+		t.Errorf("left: %d flows, %d meters, %d groups", len(sw.Flows()), len(sw.Meters()), len(sw.Groups()))
+	}
+	if err := sw.DelPort(1); err != nil {
+		t.Error(err)
+	}
+	if err := sw.DelPort(1); err == nil {
+		t.Error("port deleted twice")
+	}
+}
+
 // TestRun: a switch comes back after its session was cut, with its tables.
 func TestRun(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -74,7 +74,6 @@ func unset[K comparable, V any](x *tx, m map[K]V, k K) {
 const (
 	removedDelete      = 2
 	removedGroupDelete = 3
-	removedMeterDelete = 4
 )
 
 func (x *tx) drop(k flowKey, reason uint8) {
@@ -347,7 +346,7 @@ func (x *tx) meterMod(m *of.MeterMod) *of.Error {
 		}
 		for _, id := range gone {
 			unset(x, t.meters, id)
-			x.dropUsers(removedMeterDelete, func(in string) bool { return usesMeter(in, id) })
+			x.dropUsers(removedDelete, func(in string) bool { return usesMeter(in, id) })
 		}
 	default:
 		return fail(of.ErrTypeMeterModFailed, badMeterCommand)
