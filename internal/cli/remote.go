@@ -201,5 +201,5 @@ func errorMessage(body []byte) string {
 	if json.Unmarshal(body, &e) != nil {
 		return ""
 	}
-	return strings.TrimSuffix(e.Error.Message, ".")
+	return printable(strings.TrimSuffix(e.Error.Message, "."))
 }

@@ -64,6 +64,13 @@ func (c *cloud) change(verb, node, user string) error {
 	return nil
 }
 
+// made are the changes so far.
+func (c *cloud) made() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.changes)
+}
+
 func (c *cloud) Approve(_ context.Context, node, user string) error {
 	return c.change("approve", node, user)
 }
@@ -221,6 +228,13 @@ func (s *site) noted(h http.Handler) http.Handler {
 		s.mu.Unlock()
 		h.ServeHTTP(w, r)
 	})
+}
+
+// seen are the requests so far.
+func (s *site) seen() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.requests)
 }
 
 // as sets the variables that `nagare lab openrc` prints.

@@ -156,7 +156,7 @@ func TestIdentityIsAway(t *testing.T) {
 func TestJSONIsTheServersOwn(t *testing.T) {
 	const odd = `{"nodes":[{"id":"compute","flows":3,"invented":{"later":9007199254740993}}],"flows":[{"flow":"table=1 actions=drop","n":1},{"flow":"table=2 actions=drop","n":2}],"revision":5}`
 	s := newSiteOf(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(odd)) }))
-	for _, command := range words("nodes", "topology", "flows", "flows compute", "explain vm01", "explain --node compute table=0", "wait") {
+	for _, command := range words("nodes", "topology", "flows", "flows compute", "explain vm01", "explain --node compute table=0", "wait --revision 5") {
 		got := s.run(append(command, "-o", "json")...)
 		var compact strings.Builder
 		for _, line := range strings.Split(got.stdout, "\n") {
@@ -183,8 +183,8 @@ func TestNoTokenUnlessAsked(t *testing.T) {
 	if got := s.run("status"); got.code != exitOK {
 		t.Fatal(got)
 	}
-	if want := []string{"GET /nagare/v1/status"}; !slices.Equal(s.requests, want) {
-		t.Errorf("requests %q, want %q", s.requests, want)
+	if want := []string{"GET /nagare/v1/status"}; !slices.Equal(s.seen(), want) {
+		t.Errorf("requests %q, want %q", s.seen(), want)
 	}
 }
 
@@ -213,12 +213,12 @@ func TestTokenOfTheVariables(t *testing.T) {
 			if got := s.run("wait"); got.code != exitOK {
 				t.Fatal(got)
 			}
-			want := []string{"GET /nagare/v1/status", "POST /v3/auth/tokens", "GET /nagare/v1/status", "GET /nagare/v1/wait?revision=9&timeout=29"}
-			if !slices.Equal(s.requests, want) {
-				t.Errorf("requests %q, want %q", s.requests, want)
+			want := []string{"GET /nagare/v1/status", "POST /v3/auth/tokens", "GET /nagare/v1/status", "GET /nagare/v1/wait?revision=9&timeout=30"}
+			if !slices.Equal(s.seen(), want) {
+				t.Errorf("requests %q, want %q", s.seen(), want)
 			}
-			if got := s.run("node", "approve", "compute"); got.code != exitOK || !slices.Equal(c.changes, []string{"approve compute by admin"}) {
-				t.Errorf("approve: %v, changes %q", got, c.changes)
+			if got := s.run("node", "approve", "compute"); got.code != exitOK || !slices.Equal(c.made(), []string{"approve compute by admin"}) {
+				t.Errorf("approve: %v, changes %q", got, c.made())
 			}
 		})
 	}

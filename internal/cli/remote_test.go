@@ -152,17 +152,16 @@ func TestWaitUntilConfirmed(t *testing.T) {
 		}
 	}
 	s := newSite(t, c, false)
-	done := make(chan transcript)
+	done := make(chan transcript, 1)
 	go func() { done <- s.run("wait") }()
-	<-asked
 	select {
 	case got := <-done:
-		t.Errorf("ended before the revision was confirmed: %+v", got)
-	default:
+		t.Fatalf("ended before the revision was confirmed: %+v", got)
+	case <-asked:
 		close(confirmed)
-		if got := <-done; got.code != exitOK {
-			t.Errorf("%+v", got)
-		}
+	}
+	if got := <-done; got.code != exitOK {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -82,13 +82,15 @@ func (r *remote) wait(ctx context.Context, revision uint64, timeout time.Duratio
 		if left <= 0 {
 			return nil, r.notConfirmed(ctx, revision, timeout)
 		}
-		// The server counts whole seconds; what is left over at the end is ours to count.
-		seconds := max(1, int(min(left, pollFor)/time.Second))
+		// The server counts whole seconds; a part of one at the end is ours to count.
+		seconds := int((min(left, pollFor) + time.Second - 1) / time.Second)
 		patience := min(left, time.Duration(seconds)*time.Second+pollGrace)
 		poll, cancel := context.WithTimeout(ctx, patience)
 		var answer struct{ Revision uint64 }
 		raw, err := r.get(poll, "/wait", url.Values{"revision": {strconv.FormatUint(revision, 10)}, "timeout": {strconv.Itoa(seconds)}}, &answer)
-		expired := poll.Err() != nil && ctx.Err() == nil
+		// A dial may give up at the deadline just before the context does.
+		deadline, _ := poll.Deadline()
+		expired := (poll.Err() != nil || !time.Now().Before(deadline)) && ctx.Err() == nil
 		cancel()
 		switch {
 		case err == nil:
