@@ -70,9 +70,10 @@ func init() {
 			Next:    []TableID{UserHooks, Responder, MetadataBack},
 			Miss:    missGoto(Responder),
 			Prios: []Priority{
+				{Value: PrioLLDPPort, Name: "lldp", Profiles: Standard, What: "LLDP of a tunnel or provider port to the controller"},
 				{Value: PrioMetaBack, Name: "metadata-back", Profiles: Standard, What: "answer of the node's metadata proxy"},
 				{Value: PrioTrunk, Name: "trunk", Profiles: Standard, What: "sub-port of a trunk, by its tag"},
-				{Value: PrioPort, Name: "origin", Profiles: both, What: "LLDP to the controller; local port; tunnel; provider network"},
+				{Value: PrioPort, Name: "origin", Profiles: both, What: "local port; tunnel; provider network; in classic LLDP to the controller"},
 				{Value: PrioPortDrop, Name: "port-drop", Profiles: both, What: "anything else from that port"},
 			},
 		},

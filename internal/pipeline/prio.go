@@ -6,7 +6,8 @@ package pipeline
 // use these names and never a number.
 const (
 	// Table 0.
-	PrioLLDP     uint16 = 32768
+	PrioLLDP     uint16 = 32768 // classic: from any port
+	PrioLLDPPort uint16 = 33001 // standard: from tunnels and provider networks
 	PrioTrunk    uint16 = 32769 // a sub-port, by its tag
 	PrioPort     uint16 = 32768
 	PrioTunnel   uint16 = 32768

@@ -10,10 +10,15 @@ func Flow(t TableID, prio uint16, m flow.Match, a flow.Actions) flow.Flow {
 	return flow.Flow{Table: uint8(t), Priority: prio, Match: m, Actions: a}
 }
 
-// Spine is the twelve flows that every managed bridge holds before anything
-// else, in both profiles: LLDP to the controller, and the misses of the spine.
+// Spine is the flows that every managed bridge holds before anything else: the
+// misses of the spine's eleven tables and, in classic, LLDP to the controller.
+// In standard no tenant's port may punt unmetered, so LLDP is punted from tunnel
+// and provider ports only, by the rules that make those.
 func Spine(p Profile) []flow.Flow {
-	out := []flow.Flow{Flow(Classifier, PrioLLDP, flow.M(flow.EthType(flow.EthLLDP)), flow.Do(flow.ToController(65535)))}
+	var out []flow.Flow
+	if p == Classic {
+		out = append(out, Flow(Classifier, PrioLLDP, flow.M(flow.EthType(flow.EthLLDP)), flow.Do(flow.ToController(65535))))
+	}
 	for _, id := range spine {
 		a, _ := byID[id].Miss.Actions()
 		out = append(out, Flow(id, 0, "", a))

@@ -16,6 +16,7 @@ import (
 
 	"nagare/internal/flow"
 	"nagare/internal/ovstest"
+	"nagare/internal/pipeline"
 	"nagare/internal/sim"
 	"nagare/openflow"
 )
@@ -224,9 +225,21 @@ func goldenPacket(r *rand.Rand) sim.Packet {
 	return sim.New(terms...)
 }
 
-// The same for every kind of flow of the standard profile. Connections are all
-// new to ofproto/trace, and to the simulator when told so.
-func TestStandardAgreesWithRealSwitch(t *testing.T) {
+// What the tests load is what the pipeline declares.
+func TestFlowsAreDeclared(t *testing.T) {
+	check := func(p pipeline.Profile, fs []flow.Flow) {
+		for _, f := range fs {
+			if err := p.Check(f); err != nil {
+				t.Errorf("%s: %v", f, err)
+			}
+		}
+	}
+	check(pipeline.Classic, recorded(t, "initial-controller", "initial-compute", "network-controller", "network-compute", "instances-controller", "instances-compute"))
+	check(pipeline.Standard, standardFlows(t))
+}
+
+func standardFlows(t *testing.T) (fs []flow.Flow) {
+	t.Helper()
 	text, err := os.ReadFile("testdata/standard.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -235,6 +248,16 @@ func TestStandardAgreesWithRealSwitch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, d := range ds {
+		fs = append(fs, d.Flow)
+	}
+	return fs
+}
+
+// The same for every kind of flow of the standard profile. Connections are all
+// new to ofproto/trace, and to the simulator when told so.
+func TestStandardAgreesWithRealSwitch(t *testing.T) {
+	fs := standardFlows(t)
 	groups, err := os.ReadFile("testdata/standard-groups.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -242,10 +265,6 @@ func TestStandardAgreesWithRealSwitch(t *testing.T) {
 	s := sim.NewSwitch("br0")
 	s.Track.AssumeNew = true
 	s.Ports = []uint32{1, 2, 3, 4, 5, 6, 7, 8, 9}
-	var fs []flow.Flow
-	for _, d := range ds {
-		fs = append(fs, d.Flow)
-	}
 	if err := s.Put(fs...); err != nil {
 		t.Fatal(err)
 	}
