@@ -13,6 +13,7 @@ import (
 
 	"nagare/internal/api/admin"
 	"nagare/internal/flow"
+	"nagare/internal/identity"
 	"nagare/internal/model"
 	"nagare/internal/nodedhcp/dhcpapi"
 	"nagare/internal/pipeline"
@@ -340,7 +341,7 @@ func commitOf(r store.Reader, kind, id string) *admin.Commit {
 		return nil
 	}
 	c := info.Plane
-	return &admin.Commit{Revision: uint64(c.Revision), Request: c.Request, User: c.User, Action: c.Action, Time: c.Time}
+	return &admin.Commit{Revision: uint64(c.Revision), Request: c.Request, User: identity.UserName(r, c.User), Action: c.Action, Time: c.Time}
 }
 
 var _ admin.Backend = backend{}

@@ -141,3 +141,11 @@ func (n None) Validate(context.Context, string) (Principal, error) {
 func findProject(r store.Reader, id string) (Project, bool) {
 	return projects.Get(r, model.ProjectID(id))
 }
+
+// UserName is the name of a user by id, for people to read; the id itself if there is no such user.
+func UserName(r store.Reader, id string) string {
+	if u, ok := users.Get(r, id); ok {
+		return u.Name
+	}
+	return id
+}
