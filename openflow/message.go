@@ -243,10 +243,10 @@ func (r *reader) match(what string) []byte {
 		return nil
 	}
 	if typ != 1 || n < 4 {
-		r.fail(what+" match", ErrValue)
+		r.fail(what, ErrValue)
 		return nil
 	}
-	b := r.take((n+7)/8*8-4, what+" match")
+	b := r.take((n+7)/8*8-4, what)
 	if b == nil {
 		return nil
 	}
