@@ -108,6 +108,9 @@ func addressPairs(v any) (any, error) {
 }
 
 func pairsBody(_ *view, p *model.Port) any {
+	if len(p.AllowedPairs) == 0 {
+		return emptyArray
+	}
 	out := make([]any, 0, len(p.AllowedPairs))
 	for _, a := range p.AllowedPairs {
 		mac := a.MAC
@@ -220,6 +223,9 @@ func mergeDHCPOpts(have []model.DHCPOpt, changes []dhcpOpt) []model.DHCPOpt {
 }
 
 func dhcpOptsBody(_ *view, p *model.Port) any {
+	if len(p.DHCPOpts) == 0 {
+		return emptyArray
+	}
 	out := make([]any, 0, len(p.DHCPOpts))
 	for _, o := range p.DHCPOpts {
 		out = append(out, map[string]any{"opt_name": o.Name, "opt_value": o.Value, "ip_version": o.Version})

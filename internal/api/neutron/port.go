@@ -3,13 +3,13 @@
 package neutron
 
 import (
-	"fmt"
 	"iter"
 	"net/http"
 	"slices"
 	"strings"
 
 	"nagare/internal/alloc"
+	"nagare/internal/api/jsonbody"
 	"nagare/internal/model"
 	"nagare/internal/store"
 	"nagare/internal/tables"
@@ -80,7 +80,7 @@ func init() {
 					SetPost: networkOwnerOrService, SetPut: networkOwnerOrService, SetWhen: namesAddress},
 				{Name: "port_security_enabled", Get: func(_ *view, p *model.Port) any { return p.PortSecurity }, Parse: boolean, Post: true, Put: true, Bool: true,
 					SetPost: networkOwnerOrService, SetPut: networkOwnerOrService},
-				{Name: "security_groups", Get: func(_ *view, p *model.Port) any { return groupIDs(p.SecurityGroups) }, Parse: list[string](200, uuidText, false), Post: true, Put: true, NoSort: true},
+				{Name: "security_groups", Get: func(_ *view, p *model.Port) any { return groupIDs(p.SecurityGroups) }, Match: wearsGroup, Parse: list[string](200, uuidText, false), Post: true, Put: true, NoSort: true},
 				{Name: "allowed_address_pairs", Get: pairsBody, Parse: addressPairs, Post: true, Put: true, NoFilter: true, NoSort: true, SetPost: networkOwnerOrService, SetPut: networkOwnerOrService,
 					SetWhen: func(v any) bool { p, _ := v.([]model.AddressPair); return len(p) > 0 }},
 				{Name: "extra_dhcp_opts", Get: dhcpOptsBody, Parse: dhcpOpts, Post: true, Put: true, NoFilter: true, NoSort: true},
@@ -122,13 +122,20 @@ func portStd() []Attr[model.Port] {
 	return out
 }
 
+func wearsGroup(_ *view, p *model.Port, values []string) bool {
+	return slices.ContainsFunc(p.SecurityGroups, func(g model.SecurityGroupID) bool { return slices.Contains(values, string(g)) })
+}
+
 func isNetworkDevice(v any) bool { s, _ := v.(string); return strings.HasPrefix(s, "network:") }
 
 func isRouterPort(p *model.PortPlane) bool {
 	return p.DeviceOwner == model.OwnerRouterInterface || p.DeviceOwner == model.OwnerRouterGateway || strings.HasPrefix(p.DeviceOwner, "network:router_")
 }
 
-func groupIDs(ids []model.SecurityGroupID) []string {
+func groupIDs(ids []model.SecurityGroupID) any {
+	if len(ids) == 0 {
+		return emptyArray
+	}
 	out := make([]string, 0, len(ids))
 	for _, id := range ids {
 		out = append(out, string(id))
@@ -369,17 +376,38 @@ func dnsName(v any) (any, error) {
 
 // dnsAssignment names each address: the port's name, else one made of the address, in the configured domain.
 func dnsAssignment(v *view, p *model.Port) any {
-	out := make([]any, 0, len(p.FixedIPs))
-	for _, f := range p.FixedIPs {
+	if len(p.FixedIPs) == 0 {
+		return emptyArray
+	}
+	b := jsonbody.Raw{'['}
+	for i, f := range p.FixedIPs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		addr := f.Addr.String()
 		host := p.DNSName
 		if host == "" {
-			host = "host-" + strings.NewReplacer(".", "-", ":", "-").Replace(f.Addr.String())
+			host = "host-" + dashes.Replace(addr)
 		}
 		fqdn := host
 		if !strings.HasSuffix(fqdn, ".") {
-			fqdn = fmt.Sprintf("%s.%s", host, v.api.cfg.DNSDomain)
+			fqdn += "." + v.api.cfg.DNSDomain
 		}
-		out = append(out, map[string]any{"hostname": host, "ip_address": f.Addr.String(), "fqdn": fqdn})
+		b = pair(append(b, '{'), "fqdn", fqdn)
+		b = pair(append(b, ','), "hostname", host)
+		b = pair(append(b, ','), "ip_address", addr)
+		b = append(b, '}')
 	}
-	return out
+	return append(b, ']')
+}
+
+var dashes = strings.NewReplacer(".", "-", ":", "-")
+
+// emptyArray is the JSON of a list without elements.
+var emptyArray any = jsonbody.Raw("[]")
+
+// pair appends "key":"value".
+func pair(b []byte, key, value string) []byte {
+	b = jsonbody.AppendString(b, key)
+	return jsonbody.AppendString(append(b, ':'), value)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"nagare/internal/alloc"
+	"nagare/internal/api/jsonbody"
 	"nagare/internal/model"
 	"nagare/internal/tables"
 )
@@ -64,11 +65,21 @@ func namesAddress(v any) bool {
 }
 
 func fixedIPsBody(_ *view, p *model.Port) any {
-	out := make([]any, 0, len(p.FixedIPs))
-	for _, f := range p.FixedIPs {
-		out = append(out, map[string]any{"subnet_id": string(f.Subnet), "ip_address": f.Addr.String()})
+	if len(p.FixedIPs) == 0 {
+		return emptyArray
 	}
-	return out
+	b := make(jsonbody.Raw, 0, 96*len(p.FixedIPs))
+	b = append(b, '[')
+	for i, f := range p.FixedIPs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"ip_address":"`...)
+		b = f.Addr.AppendTo(b)
+		b = pair(append(b, `",`...), "subnet_id", string(f.Subnet))
+		b = append(b, '}')
+	}
+	return append(b, ']')
 }
 
 // chooser gives addresses to one port.

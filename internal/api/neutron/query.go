@@ -160,11 +160,11 @@ func (q *query[T]) compare(rs *Resource[T], v *view, a, b *T) int {
 
 // candidates yields a superset of the objects that match: by the best index among the filters, else those of the caller's
 // project, else all. An object may come twice.
-func (rs *Resource[T]) candidates(v *view, q *query[T]) (objs []T) {
+func (rs *Resource[T]) candidates(v *view, q *query[T]) (objs []*T) {
 	add := func(seq iter.Seq[T]) {
 		for o := range seq {
 			if (v.privileged() || rs.sees(v, &o)) && q.matches(v, &o) && rs.tagsMatch(&o, q.tags) {
-				objs = append(objs, o)
+				objs = append(objs, &o)
 			}
 		}
 	}
@@ -196,7 +196,7 @@ func (rs *Resource[T]) candidates(v *view, q *query[T]) (objs []T) {
 	return objs
 }
 
-func (rs *Resource[T]) list(v *view, q *query[T]) ([]T, error) {
+func (rs *Resource[T]) list(v *view, q *query[T]) ([]*T, error) {
 	var after *T
 	if q.marker != "" {
 		m, err := rs.find(v, q.marker)
@@ -209,13 +209,13 @@ func (rs *Resource[T]) list(v *view, q *query[T]) ([]T, error) {
 		return rs.firstPage(v, q), nil
 	}
 	objs := rs.candidates(v, q)
-	less := func(a, b T) int { return q.compare(rs, v, &a, &b) }
-	if !slices.IsSortedFunc(objs, less) {
-		slices.SortFunc(objs, less)
+	order := func(a, b *T) int { return q.compare(rs, v, a, b) }
+	if !slices.IsSortedFunc(objs, order) {
+		slices.SortFunc(objs, order)
 	}
-	objs = slices.CompactFunc(objs, func(a, b T) bool { return rs.id(&a) == rs.id(&b) })
+	objs = slices.CompactFunc(objs, func(a, b *T) bool { return rs.id(a) == rs.id(b) })
 	if after != nil {
-		at, found := slices.BinarySearchFunc(objs, *after, less)
+		at, found := slices.BinarySearchFunc(objs, after, order)
 		switch {
 		case q.reverse:
 			objs = objs[:at]
@@ -236,13 +236,13 @@ func (rs *Resource[T]) list(v *view, q *query[T]) ([]T, error) {
 }
 
 // firstPage walks the table from the marker, so that paging through everything costs each page only once.
-func (rs *Resource[T]) firstPage(v *view, q *query[T]) []T {
-	objs := make([]T, 0, min(q.limit, 1000))
+func (rs *Resource[T]) firstPage(v *view, q *query[T]) []*T {
+	objs := make([]*T, 0, min(q.limit, 1000))
 	for o := range rs.from(v.r, q.marker) {
 		if rs.id(&o) == q.marker {
 			continue
 		}
-		objs = append(objs, o)
+		objs = append(objs, &o)
 		if len(objs) == q.limit {
 			break
 		}
@@ -282,7 +282,7 @@ func (rs *Resource[T]) serveList(rq *request) error {
 
 // links point to the pages beside this one. A full page has a next one, and a page that is not empty a previous one, whether or
 // not anything is there.
-func (rs *Resource[T]) links(rq *request, p page, objs []T) any {
+func (rs *Resource[T]) links(rq *request, p page, objs []*T) any {
 	links := []any{}
 	if len(objs) == 0 {
 		return links
@@ -302,10 +302,10 @@ func (rs *Resource[T]) links(rq *request, p page, objs []T) any {
 	}
 	full := len(objs) == p.limit
 	if full || p.reverse {
-		link("next", rs.id(&objs[len(objs)-1]), false)
+		link("next", rs.id(objs[len(objs)-1]), false)
 	}
 	if full || !p.reverse {
-		link("previous", rs.id(&objs[0]), true)
+		link("previous", rs.id(objs[0]), true)
 	}
 	return links
 }

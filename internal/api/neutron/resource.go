@@ -256,7 +256,7 @@ func (rs *Resource[T]) serveCreate(rq *request) error {
 			return err
 		}
 	}
-	var made []T
+	var made []*T
 	snap, err := rq.commit(func(w *work) error {
 		made = made[:0]
 		for _, in := range items {
@@ -264,7 +264,7 @@ func (rs *Resource[T]) serveCreate(rq *request) error {
 			if err != nil {
 				return err
 			}
-			made = append(made, o)
+			made = append(made, &o)
 		}
 		return nil
 	})
@@ -273,7 +273,7 @@ func (rs *Resource[T]) serveCreate(rq *request) error {
 	}
 	v = rq.view(snap)
 	if !isBulk {
-		return rq.answer(http.StatusCreated, rs.one(v, &made[0], nil))
+		return rq.answer(http.StatusCreated, rs.one(v, made[0], nil))
 	}
 	return rq.answer(http.StatusCreated, append(rs.array(v, made, nil), '}'))
 }
@@ -402,17 +402,17 @@ func (rs *Resource[T]) serveDelete(rq *request, id string) error {
 }
 
 // array renders {"plural":[...] without the closing brace, so that links may follow.
-func (rs *Resource[T]) array(v *view, objs []T, fields []string) []byte {
+func (rs *Resource[T]) array(v *view, objs []*T, fields []string) []byte {
 	attrs := rs.visible(v, fields)
 	b := make([]byte, 0, 64+len(objs)*len(attrs)*32)
 	b = append(b, `{"`...)
 	b = append(b, rs.plural...)
 	b = append(b, `":[`...)
-	for i := range objs {
+	for i, o := range objs {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = rs.append(b, v, &objs[i], attrs)
+		b = rs.append(b, v, o, attrs)
 	}
 	return append(b, ']')
 }
