@@ -37,14 +37,15 @@ type Emission struct {
 
 // output is what one run of a unit produced.
 type output struct {
-	flows  []entry // reused from run to run
-	shared []bool  // parallel to flows; nil if none is shared
-	rows   []Row
-	groups []flow.Group
-	meters []flow.Meter
-	needs  []Unit
-	each   []subscription
-	fault  string
+	flows   []flow.Flow // reused from run to run
+	shared  []bool      // parallel to flows; nil if none is shared
+	entries []entry     // room to work in
+	rows    []Row
+	groups  []flow.Group
+	meters  []flow.Meter
+	needs   []Unit
+	each    []subscription
+	fault   string
 }
 
 type subscription struct {
@@ -65,7 +66,7 @@ func (c *Context) begin(snap *store.Snapshot, subject string) {
 	} else {
 		c.tracked.Reset()
 	}
-	c.Subject, c.out = subject, output{flows: c.out.flows[:0]}
+	c.Subject, c.out = subject, output{flows: c.out.flows[:0], entries: c.out.entries}
 }
 
 // Flow emits a flow that this unit alone owns.
@@ -81,7 +82,7 @@ func (c *Context) emit(f flow.Flow, shared bool, why []Because) {
 			return
 		}
 	}
-	c.out.flows = append(c.out.flows, newEntry(f))
+	c.out.flows = append(c.out.flows, f)
 	if shared && c.out.shared == nil {
 		c.out.shared = make([]bool, len(c.out.flows)-1)
 	}

@@ -40,7 +40,7 @@ func (e *Engine) Desired(name string) (Desired, bool) {
 	}
 	d := Desired{Flows: make(map[flow.Key]flow.Flow, len(n.flows.one)), Rows: values(&n.rows), Groups: values(&n.groups), Meters: values(&n.meters)}
 	for _, f := range n.won {
-		d.Flows[f.key.Value()] = f.expand()
+		d.Flows[f.key.val] = f.expand()
 	}
 	return d, true
 }
@@ -57,16 +57,14 @@ func (e *Engine) FlowCount(name string) int {
 func (e *Engine) UnitCount() int {
 	sum := 0
 	for _, n := range e.nodes {
-		for _, units := range n.units {
-			sum += len(units)
-		}
+		sum += n.units.n
 	}
 	return sum
 }
 
 // won iterates over the node's desired flows and their owners.
 func (n *node) won(yield func(*unit, entry) bool) {
-	for u := range n.all {
+	for u := range n.units.all {
 		for _, f := range u.flows() {
 			if n.flows.one[f.key] == u && !yield(u, f) {
 				return
@@ -83,7 +81,7 @@ func values[K comparable, V comparable](l *ledger[K, V]) map[K]V {
 	return m
 }
 
-// settle ends the round for one node.
+// settle ends the round for one node, but for the words that it no longer needs.
 func (n *node) settle() *Delta {
 	d := &Delta{}
 	n.flows.settle(d.flow(n.flows.touched()))
@@ -126,7 +124,7 @@ func (d *Delta) flow(n int) func(k flowKey, before, after *entry) {
 		if d.Flows == nil {
 			d.Flows = make(map[flow.Key]Change[flow.Flow], n)
 		}
-		d.Flows[k.Value()] = Change[flow.Flow]{expand(before), expand(after)}
+		d.Flows[k.val] = Change[flow.Flow]{expand(before), expand(after)}
 	}
 }
 

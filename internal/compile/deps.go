@@ -20,99 +20,74 @@ type depIndex struct {
 
 type depShard struct {
 	mu sync.Mutex
-	m  map[store.Dep]*depNode
+	s  set[*depNode]
 }
 
 // depNode is one thing that was read and its readers. Most have few readers, some (a node's record) have thousands.
 type depNode struct {
-	dep  store.Dep
-	few  []*unit
-	many map[*unit]struct{}
+	dep     store.Dep
+	readers set[*unit]
+	hash    uint32
 }
 
-const fewReaders = 12
+func (n *depNode) hashOf() uint32 { return n.hash }
 
-func newDepIndex() *depIndex {
-	x := &depIndex{seed: maphash.MakeSeed()}
-	for i := range x.shards {
-		x.shards[i].m = map[store.Dep]*depNode{}
-	}
-	return x
+func newDepIndex() *depIndex { return &depIndex{seed: maphash.MakeSeed()} }
+
+func (x *depIndex) place(d store.Dep) (*depShard, uint32) {
+	h := uint32(maphash.Comparable(x.seed, d))
+	return x.shard(h), h
 }
 
-func (x *depIndex) shard(d store.Dep) *depShard {
-	return &x.shards[maphash.Comparable(x.seed, d)%uint64(len(x.shards))]
+func (x *depIndex) shard(h uint32) *depShard { return &x.shards[h%uint32(len(x.shards))] }
+
+func (s *depShard) find(d store.Dep, h uint32) *depNode {
+	return s.s.find(h, func(n *depNode) bool { return n.dep == d })
 }
 
+// add makes u, which was none, a reader of d.
 func (x *depIndex) add(d store.Dep, u *unit) *depNode {
-	s := x.shard(d)
+	s, h := x.place(d)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.m[d]
+	n := s.find(d, h)
 	if n == nil {
-		n = &depNode{dep: d}
-		s.m[d] = n
+		n = &depNode{dep: d, hash: h}
+		s.s.add(n)
 	}
-	switch {
-	case n.many != nil:
-		n.many[u] = struct{}{}
-	case len(n.few) < fewReaders:
-		n.few = append(n.few, u)
-	default:
-		n.many = make(map[*unit]struct{}, 2*fewReaders)
-		for _, o := range n.few {
-			n.many[o] = struct{}{}
-		}
-		n.many[u] = struct{}{}
-		n.few = nil
-	}
+	n.readers.add(u)
 	return n
 }
 
 func (x *depIndex) remove(n *depNode, u *unit) {
-	s := x.shard(n.dep)
+	s := x.shard(n.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n.many != nil {
-		delete(n.many, u)
-	} else {
-		for i, o := range n.few {
-			if o == u {
-				n.few[i] = n.few[len(n.few)-1]
-				n.few[len(n.few)-1] = nil
-				n.few = n.few[:len(n.few)-1]
-				break
-			}
-		}
-	}
-	if len(n.few) > 0 || len(n.many) > 0 {
+	n.readers.remove(u)
+	if n.readers.n > 0 {
 		return
 	}
-	delete(s.m, n.dep)
+	s.s.remove(n)
 	if n.dep.Kind >= queryKind {
 		x.mu.Lock()
+		defer x.mu.Unlock()
 		x.orphans = append(x.orphans, n.dep)
-		x.mu.Unlock()
 	}
 }
 
 // readers calls f for each unit that read d. It must not run beside add or remove.
 func (x *depIndex) readers(d store.Dep, f func(*unit)) {
-	n := x.shard(d).m[d]
-	if n == nil {
-		return
-	}
-	for _, u := range n.few {
-		f(u)
-	}
-	for u := range n.many {
-		f(u)
+	s, h := x.place(d)
+	if n := s.find(d, h); n != nil {
+		for u := range n.readers.all {
+			f(u)
+		}
 	}
 }
 
 func (x *depIndex) has(d store.Dep) bool {
-	s := x.shard(d)
+	s, h := x.place(d)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.m[d] != nil
+	return s.find(d, h) != nil
 }

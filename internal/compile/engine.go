@@ -3,10 +3,10 @@
 package compile
 
 import (
+	"hash/maphash"
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"unique"
 
 	"nagare/internal/flow"
 	"nagare/internal/store"
@@ -22,6 +22,7 @@ type Engine struct {
 	busy    []*node // have something to do in the next round
 	deps    *depIndex
 	queries queries
+	words   words
 	stats   Stats
 }
 
@@ -36,10 +37,12 @@ type Stats struct {
 // node is one node's units and desired state.
 type node struct {
 	name   string
-	units  []map[unique.Handle[string]]*unit // by rule, by subject
+	hash   uint32
+	units  set[*unit]
 	queue  []*unit
 	zero   []*unit // lost their last reference this round
 	listed bool    // in Engine.busy
+	waste  []entry // were given up this round; their words are freed at its end, so that a match that moves keeps its word
 	flows  ledger[flowKey, entry]
 	rows   ledger[RowKey, Row]
 	groups ledger[uint32, flow.Group]
@@ -50,12 +53,15 @@ type node struct {
 // New returns an engine for the rules. check, if not nil, is asked about every emitted flow; one that it refuses is dropped
 // and its object is in fault.
 func New(book *Rulebook, check func(flow.Flow) error) *Engine {
-	e := &Engine{book: book, check: check}
+	e := &Engine{book: book, check: check, words: newWords()}
 	e.reset()
 	return e
 }
 
 func (e *Engine) reset() {
+	for _, u := range e.queries.m {
+		e.words.subjects.put(u.subject)
+	}
 	e.nodes, e.busy, e.deps, e.queries.m = map[string]*node{}, nil, newDepIndex(), map[store.Dep]*unit{}
 }
 
@@ -75,7 +81,7 @@ func (e *Engine) AddNode(name string) {
 		return
 	}
 	n := &node{
-		name: name, units: make([]map[unique.Handle[string]]*unit, len(e.book.rules)), faulty: map[*unit]struct{}{},
+		name: name, hash: uint32(maphash.String(e.deps.seed, name)), faulty: map[*unit]struct{}{},
 		flows: newLedger(heldFlow), rows: newLedger(heldRow), groups: newLedger(heldGroup), meters: newLedger(heldMeter),
 	}
 	e.nodes[name] = n
@@ -88,23 +94,22 @@ func (e *Engine) RemoveNode(name string) {
 	if n == nil {
 		return
 	}
-	for u := range n.all {
+	for u := range n.units.all {
 		for _, d := range u.reads() {
 			e.deps.remove(d, u)
 		}
 	}
 	delete(e.nodes, name)
+	e.forget(n)
 }
 
-// all iterates over the node's units.
-func (n *node) all(yield func(*unit) bool) {
-	for _, units := range n.units {
-		for _, u := range units {
-			if !yield(u) {
-				return
-			}
-		}
+// forget frees the words of a node that is no longer compiled.
+func (e *Engine) forget(n *node) {
+	for u := range n.units.all {
+		e.words.free(u.flows())
+		e.words.subjects.put(u.subject)
 	}
+	e.words.free(n.waste)
 }
 
 // Update compiles the snapshot and returns what changed for each node. ch must hold everything touched since the snapshot of
@@ -136,7 +141,10 @@ func (e *Engine) Update(snap *store.Snapshot, ch *store.Changes) map[string]*Del
 			deltas[i] = n.settle()
 		} else {
 			deltas[i] = n.replaced(old[n.name])
+			e.forget(old[n.name])
 		}
+		e.words.free(n.waste)
+		n.waste = nil
 		return st
 	})
 	e.sweepQueries()
@@ -245,26 +253,39 @@ func (e *Engine) list(n *node) {
 	}
 }
 
+// find returns the node's unit of a rule for a subject, nil if there is none.
+func (n *node) find(rule RuleID, subject *word[string]) *unit {
+	if subject == nil {
+		return nil
+	}
+	return n.units.find(mix(subject.hash, uint32(rule), n.hash), func(u *unit) bool { return u.rule == rule && u.subject == subject })
+}
+
+func mix(subject, rule, node uint32) uint32 {
+	h := uint64(subject^node)*0x9e3779b97f4a7c15 + uint64(rule+1)*0xc2b2ae3d27d4eb4f
+	return uint32(h >> 32)
+}
+
 // get adds a reference to a unit of the node, making it if need be.
 func (e *Engine) get(n *node, rule RuleID, subject string) {
-	h := unique.Make(subject)
-	u := n.units[rule][h]
+	w := e.words.subjects.get(subject)
+	u := n.find(rule, w)
 	if u == nil {
-		u = &unit{rule: rule, subject: h, node: n, dirty: true}
-		if n.units[rule] == nil {
-			n.units[rule] = map[unique.Handle[string]]*unit{}
-		}
-		n.units[rule][h] = u
+		u = &unit{rule: rule, subject: w, node: n, hash: mix(w.hash, uint32(rule), n.hash), dirty: true}
+		n.units.add(u)
 		e.queue(u)
-	} else if u.refs == 0 && u.dirty {
-		e.queue(u) // it was skipped while nobody needed it
+	} else {
+		e.words.subjects.put(w) // u has it already
+		if u.refs == 0 && u.dirty {
+			e.queue(u) // it was skipped while nobody needed it
+		}
 	}
 	u.refs++
 }
 
 // put takes a reference away.
 func (e *Engine) put(n *node, rule RuleID, subject string) {
-	u := n.units[rule][unique.Make(subject)]
+	u := n.find(rule, e.words.subjects.look(subject))
 	if u == nil {
 		return
 	}

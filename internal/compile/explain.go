@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unique"
 
 	"nagare/internal/flow"
 	"nagare/internal/store"
@@ -33,7 +32,7 @@ func (e *Engine) Explain(name string, key flow.Key) []Reason {
 	if n == nil || e.snap == nil {
 		return nil
 	}
-	owners := n.flows.owners(unique.Make(key))
+	owners := n.flows.owners(e.words.keys.look(key))
 	var out []Reason
 	for _, u := range owners {
 		out = append(out, e.explainUnit(u, key, len(owners) > 1))
@@ -46,7 +45,7 @@ func (e *Engine) explainUnit(u *unit, key flow.Key, shared bool) Reason {
 	c := &Context{Node: u.node.name, engine: e, trace: &trace}
 	e.call(c, u)
 	rule := e.book.rules[u.rule]
-	why := Reason{Rule: rule.Name, Doc: rule.Doc, Kind: rule.Kind, Object: u.object(), Subject: u.subject.Value(), Shared: shared}
+	why := Reason{Rule: rule.Name, Doc: rule.Doc, Kind: rule.Kind, Object: u.object(), Subject: u.subject.val, Shared: shared}
 	c.tracked.Reads(func(d store.Dep) { why.Reads = append(why.Reads, d) })
 	slices.SortFunc(why.Reads, func(a, b store.Dep) int {
 		if a.Kind != b.Kind {
@@ -108,7 +107,7 @@ func (e *Engine) Owners(name string) map[flow.Key]Owner {
 	}
 	out := make(map[flow.Key]Owner, len(n.flows.one))
 	for k, u := range n.flows.one {
-		out[k.Value()] = e.owner(u)
+		out[k.val] = e.owner(u)
 	}
 	return out
 }
@@ -119,7 +118,7 @@ func (e *Engine) Owner(name string, k flow.Key) (Owner, bool) {
 	if n == nil {
 		return Owner{}, false
 	}
-	u := n.flows.one[unique.Make(k)]
+	u := n.flows.one[e.words.keys.look(k)]
 	if u == nil {
 		return Owner{}, false
 	}
@@ -133,8 +132,8 @@ func (e *Engine) OwnedBy(name, object string) []flow.Flow {
 		return nil
 	}
 	var out []flow.Flow
-	for _, units := range n.units {
-		if u := units[unique.Make(object)]; u != nil {
+	for id := range e.book.rules {
+		if u := n.find(RuleID(id), e.words.subjects.look(object)); u != nil {
 			for _, f := range u.flows() {
 				out = append(out, f.expand())
 			}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"unique"
 
 	"nagare/internal/store"
 )
@@ -64,7 +63,7 @@ func (e *Engine) evaluate(u *unit) (changed bool) {
 	u.dirty = false
 	r := e.snap.Track()
 	was := u.extra()
-	v, fault := e.book.queries[u.rule].safely(r, u.subject.Value())
+	v, fault := e.book.queries[u.rule].safely(r, u.subject.val)
 	e.queries.runs.Add(1)
 	e.setReads(u, r)
 	now := u.extra()
@@ -86,7 +85,8 @@ func (e *Engine) query(d store.Dep) *unit {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if u = q.m[d]; u == nil {
-		u = &unit{subject: unique.Make(d.Key), rule: RuleID(d.Kind - queryKind)}
+		u = &unit{subject: e.words.subjects.get(d.Key), rule: RuleID(d.Kind - queryKind)}
+		u.hash = mix(u.subject.hash, uint32(d.Kind), 0)
 		e.evaluate(u)
 		q.m[d] = u
 	}
@@ -94,7 +94,7 @@ func (e *Engine) query(d store.Dep) *unit {
 }
 
 func (u *unit) queryDep() store.Dep {
-	return store.Dep{Kind: queryKind + uint16(u.rule), Key: u.subject.Value()}
+	return store.Dep{Kind: queryKind + uint16(u.rule), Key: u.subject.val}
 }
 
 // sweepQueries drops the queries that nobody depends on any more.
@@ -107,6 +107,7 @@ func (e *Engine) sweepQueries() {
 		for _, n := range u.reads() {
 			e.deps.remove(n, u)
 		}
+		e.words.subjects.put(u.subject)
 		delete(e.queries.m, d)
 	}
 	e.deps.orphans = e.deps.orphans[:0]

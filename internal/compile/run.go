@@ -54,7 +54,7 @@ func (e *Engine) runUnit(c *Context, u *unit) bool {
 
 // call runs the rule in a context that may have served other units; a panic quarantines the unit.
 func (e *Engine) call(c *Context, u *unit) {
-	c.begin(e.snap, u.subject.Value())
+	c.begin(e.snap, u.subject.val)
 	defer func() {
 		if p := recover(); p != nil {
 			c.out = output{fault: fmt.Sprintf("rule %s panicked: %v%s", e.book.rules[u.rule].Name, p, whence())}
@@ -128,20 +128,23 @@ func (e *Engine) replace(u *unit, out *output) (changed bool) {
 	n := u.node
 	out.needs, out.each = dedupe(out.needs), dedupe(out.each)
 	was := u.extra()
-	before := u.flows()
-	changed = !slices.Equal(before, out.flows) || !slices.Equal(was.shared, out.shared) ||
+	flows := u.flows()
+	same := 0 // so many flows at the start are as before and need not be exchanged
+	for same < len(flows) && same < len(out.flows) && flows[same].is(out.flows[same]) {
+		same++
+	}
+	changed = same < len(flows) || same < len(out.flows) || !slices.Equal(was.shared, out.shared) ||
 		!slices.Equal(was.rows, out.rows) || !slices.Equal(was.groups, out.groups) || !slices.Equal(was.meters, out.meters) ||
 		was.fault != out.fault
 	if changed {
-		for _, f := range before {
+		for _, f := range flows[same:] {
 			n.flows.release(f.key, u)
 		}
 		release(&n.rows, u, was.rows, Row.Key)
 		release(&n.groups, u, was.groups, groupID)
 		release(&n.meters, u, was.meters, meterID)
-	}
-	if changed {
-		e.claimFlows(u, out)
+		n.waste = append(n.waste, flows[same:]...)
+		flows = e.claimFlows(u, append(out.entries[:0], flows[:same]...), out)
 		claim(&n.rows, u, out.rows, Row.Key)
 		claim(&n.groups, u, out.groups, groupID)
 		claim(&n.meters, u, out.meters, meterID)
@@ -150,36 +153,37 @@ func (e *Engine) replace(u *unit, out *output) (changed bool) {
 		} else {
 			delete(n.faulty, u)
 		}
+		out.entries = flows
 	}
 	if changed || !slices.Equal(was.needs, out.needs) || !slices.Equal(was.each, out.each) {
-		u.setOutput(out)
+		u.setOutput(flows, out)
 	}
 	e.exchangeNeeds(n, was.needs, out.needs)
 	e.exchangeEach(n, was.each, out.each)
 	return changed
 }
 
-// claimFlows enters u as an owner of its flows. Of two flows for one match the first counts and the other is left out.
-func (e *Engine) claimFlows(u *unit, out *output) {
-	l := &u.node.flows
-	kept := 0
-	for i, f := range out.flows {
-		if !l.claim(f.key, u) {
-			if !slices.Contains(out.flows[:kept], f) && out.fault == "" {
-				out.fault = fmt.Sprintf("two different flows for one match: %v", f.expand())
+// claimFlows enters u as an owner of its flows, of which it has the first ones already, and returns all. Of two flows for one
+// match the first counts and the other is left out.
+func (e *Engine) claimFlows(u *unit, flows []entry, out *output) []entry {
+	for i := len(flows); i < len(out.flows); i++ {
+		f := e.words.entry(out.flows[i])
+		if !u.node.flows.claim(f.key, u) {
+			if !slices.Contains(flows, f) && out.fault == "" {
+				out.fault = fmt.Sprintf("two different flows for one match: %v", out.flows[i])
 			}
+			u.node.waste = append(u.node.waste, f)
 			continue
 		}
-		out.flows[kept] = f
 		if out.shared != nil {
-			out.shared[kept] = out.shared[i]
+			out.shared[len(flows)] = out.shared[i]
 		}
-		kept++
+		flows = append(flows, f)
 	}
-	out.flows = out.flows[:kept]
 	if out.shared != nil {
-		out.shared = out.shared[:kept]
+		out.shared = out.shared[:len(flows)]
 	}
+	return flows
 }
 
 func groupID(g flow.Group) uint32 { return g.ID }
@@ -238,7 +242,8 @@ func (e *Engine) drop(u *unit) {
 	u.setReads(nil)
 	u.dropped = true
 	delete(u.node.faulty, u)
-	delete(u.node.units[u.rule], u.subject)
+	u.node.units.remove(u)
+	e.words.subjects.put(u.subject)
 }
 
 func dedupe[T comparable](s []T) []T {

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"unique"
 
 	"nagare/internal/flow"
 )
@@ -16,16 +15,19 @@ import (
 // There are millions of units, and nearly all of them emit at most one flow and read at most two things: those sit inside,
 // whatever else a unit has is in rare.
 type unit struct {
-	subject unique.Handle[string]
+	subject *word[string]
 	node    *node
 	flow    [1]entry
 	read    [2]*depNode
 	rare    *rare
+	hash    uint32 // of node, rule and subject
 	refs    int32
 	rule    RuleID
 	dirty   bool
 	dropped bool
 }
+
+func (u *unit) hashOf() uint32 { return u.hash }
 
 // rare holds what few units have.
 type rare struct {
@@ -96,14 +98,14 @@ func (u *unit) setReads(ns []*depNode) {
 	u.setExtra(r)
 }
 
-// setOutput replaces what u emits and asks for. It does not keep out.flows.
-func (u *unit) setOutput(out *output) {
+// setOutput replaces what u emits and asks for. It does not keep flows.
+func (u *unit) setOutput(flows []entry, out *output) {
 	r := u.extra()
 	u.flow, r.flows = [1]entry{}, nil
-	if len(out.flows) <= len(u.flow) {
-		copy(u.flow[:], out.flows)
+	if len(flows) <= len(u.flow) {
+		copy(u.flow[:], flows)
 	} else {
-		r.flows = slices.Clone(out.flows)
+		r.flows = slices.Clone(flows)
 	}
 	r.shared, r.rows, r.groups, r.meters = out.shared, out.rows, out.groups, out.meters
 	r.needs, r.each, r.fault = out.needs, out.each, out.fault
@@ -112,14 +114,14 @@ func (u *unit) setOutput(out *output) {
 
 // object is the id of the object that the unit is for.
 func (u *unit) object() string {
-	id, _, _ := strings.Cut(u.subject.Value(), "|")
+	id, _, _ := strings.Cut(u.subject.val, "|")
 	return id
 }
 
 // compareUnits orders by object, then rule, then subject: the order in which units win a match that several claim.
 func compareUnits(a, b *unit) int {
 	return cmp.Or(strings.Compare(a.object(), b.object()), cmp.Compare(a.rule, b.rule),
-		strings.Compare(a.subject.Value(), b.subject.Value()))
+		strings.Compare(a.subject.val, b.subject.val))
 }
 
 // The four kinds of emission: what a unit holds under a key, and whether as a declared merge.
@@ -152,18 +154,38 @@ func find[V any](vs []V, is func(V) bool) (v V, shared, ok bool) {
 	return v, false, false
 }
 
-// entry is a flow as units keep it. Its match and actions are interned, since other nodes hold most of them too; so entries
-// are small, and equal flows are equal by ==.
+// entry is a flow as units keep it: 24 bytes, since most of its match and actions are shared with other nodes' flows. Equal
+// flows are equal by ==.
 type entry struct {
 	key     flowKey
-	actions unique.Handle[flow.Actions]
+	actions *word[flow.Actions]
 	cookie  uint64
 }
 
-type flowKey = unique.Handle[flow.Key]
+type flowKey = *word[flow.Key]
 
-func newEntry(f flow.Flow) entry {
-	return entry{unique.Make(f.Key()), unique.Make(f.Actions), f.Cookie}
+func (e entry) is(f flow.Flow) bool {
+	return e.cookie == f.Cookie && e.key.val == f.Key() && e.actions.val == f.Actions
 }
 
-func (e entry) expand() flow.Flow { return e.key.Value().Flow(e.cookie, e.actions.Value()) }
+func (e entry) expand() flow.Flow { return e.key.val.Flow(e.cookie, e.actions.val) }
+
+// words are what the flows and units of all nodes have in common.
+type words struct {
+	keys     *pool[flow.Key]
+	actions  *pool[flow.Actions]
+	subjects *pool[string]
+}
+
+func newWords() words { return words{newPool[flow.Key](), newPool[flow.Actions](), newPool[string]()} }
+
+func (w *words) entry(f flow.Flow) entry {
+	return entry{w.keys.get(f.Key()), w.actions.get(f.Actions), f.Cookie}
+}
+
+func (w *words) free(es []entry) {
+	for _, e := range es {
+		w.keys.put(e.key)
+		w.actions.put(e.actions)
+	}
+}
