@@ -14,14 +14,16 @@ import (
 
 func newNodeCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:     "node",
-		Short:   "Services that run on a node",
-		Long:    "Nodes need only Open vSwitch. What runs here besides is for networks whose\nDHCP port is a real interface of a network node.",
-		Example: "  nagare node dhcp --server http://192.168.0.10:8181 --node controller",
+		Use:   "node",
+		Short: "Approve and forget nodes, and the services that run on one",
+		Long: "Nodes need only Open vSwitch. What runs on one besides (dhcp) is for networks\nwhose DHCP port is a real interface of a network node. The server is told by\n" +
+			"approve and forget which nodes to serve.",
+		Example: "  nagare node approve compute2\n  nagare node forget compute2\n  nagare node dhcp --server http://192.168.0.10:8181 --node controller",
 		Args:    cobra.NoArgs,
 		RunE:    showHelp,
 	}
 	c.AddCommand(newNodeDHCPCommand())
+	c.AddCommand(nodeCommands()...)
 	return c
 }
 

@@ -139,17 +139,3 @@ func hinted(err error, status int, hint string) error {
 	}
 	return fmt.Errorf("%w; %s", err, hint)
 }
-
-// `nagare node` holds the services that run on a node; what the server is told about a node belongs beside them.
-func init() {
-	for i, construct := range commands {
-		commands[i] = func() *cobra.Command {
-			c := construct()
-			if c.Name() == "node" {
-				c.Long += "\n\nThe server is told by approve and forget which nodes to serve."
-				c.AddCommand(nodeCommands()...)
-			}
-			return c
-		}
-	}
-}
