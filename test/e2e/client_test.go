@@ -239,4 +239,3 @@ func (c *client) revision() (uint64, error) {
 	}
 	return 0, errors.New("metrics: no nagare_store_revision")
 }
-

@@ -14,8 +14,8 @@ import (
 	"nagare/internal/lab"
 )
 
-// binary is the program under test.
-var binary string
+// program is what is tested.
+var program string
 
 func TestMain(m *testing.M) { os.Exit(prepare(m)) }
 
@@ -24,24 +24,24 @@ func prepare(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}
-	binary = os.Getenv("NAGARE_BIN")
-	if binary == "" {
+	program = os.Getenv("NAGARE_BIN")
+	if program == "" {
 		dir, err := os.MkdirTemp("", "nagare-e2e-bin-")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "e2e:", err)
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		binary = filepath.Join(dir, "nagare")
-		build := exec.Command("go", "build", "-o", binary, "nagare/cmd/nagare")
+		program = filepath.Join(dir, "nagare")
+		build := exec.Command("go", "build", "-o", program, "nagare/cmd/nagare")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "e2e: build: %v\n%s", err, out)
 			return 1
 		}
 	}
-	if !filepath.IsAbs(binary) {
-		fmt.Fprintf(os.Stderr, "e2e: NAGARE_BIN %q: give an absolute path\n", binary)
+	if !filepath.IsAbs(program) {
+		fmt.Fprintf(os.Stderr, "e2e: NAGARE_BIN %q: give an absolute path\n", program)
 		return 1
 	}
 	code := m.Run()

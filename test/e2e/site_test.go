@@ -112,7 +112,7 @@ func (s *site) namespace(of string) string { return s.name + "-" + of }
 
 // lab is a command line of "nagare lab".
 func (s *site) lab(args ...string) []string {
-	return append([]string{binary, "lab", "--dir", s.base, "--name", s.name}, args...)
+	return append([]string{program, "lab", "--dir", s.base, "--name", s.name}, args...)
 }
 
 // try runs a program and returns all that it prints.

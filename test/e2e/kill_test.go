@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"nagare/internal/flow"
+)
+
+// alive reports whether a process runs; one that has ended and was not waited for does not.
+func alive(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, rest, ok := strings.Cut(string(b[strings.LastIndexByte(string(b), ')')+1:]), " ")
+	return ok && rest != "" && rest[0] != 'Z' && rest[0] != 'X'
+}
+
+// kill ends a process as a crash would, and waits until it is gone.
+func (s *site) kill(what string, pid int) {
+	s.t.Helper()
+	if pid <= 1 || !alive(pid) {
+		s.t.Fatalf("%s does not run (pid %d)", what, pid)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		s.t.Fatalf("%s: %v", what, err)
+	}
+	s.eventually(10*time.Second, what+" is dead", func() error {
+		if alive(pid) {
+			return fmt.Errorf("process %d runs", pid)
+		}
+		return nil
+	})
+}
+
+func (s *site) serverPID() int { return s.state().Processes["server"].PID }
+
+// daemon is the pid of a node's ovs-vswitchd or ovsdb-server.
+func (s *site) daemon(node, program string) int {
+	s.t.Helper()
+	b, err := os.ReadFile(filepath.Join(s.dir(), "nodes", node, "run", program+".pid"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return pid
+}
+
+// mend starts again what does not run, as an operator's service manager would.
+func (s *site) mend() { s.t.Helper(); s.must(s.lab("up")...) }
+
+// ages are how long each flow of a node has been there.
+func (s *site) ages(node string) map[flow.Key]time.Duration {
+	s.t.Helper()
+	fs, err := s.dump(node)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	out := map[flow.Key]time.Duration{}
+	for _, f := range fs {
+		out[f.Key()] = f.Duration
+	}
+	return out
+}
+
+// untouched holds that the flows of a node are the very ones that were there before.
+func (s *site) untouched(node string, before map[flow.Key]time.Duration) {
+	s.t.Helper()
+	after := s.ages(node)
+	if len(after) != len(before) {
+		s.t.Errorf("%s: %d flows, before %d", node, len(after), len(before))
+	}
+	for k, old := range before {
+		if now, ok := after[k]; !ok {
+			s.t.Errorf("%s: flow %v is gone", node, k.Flow(0, ""))
+		} else if now <= old {
+			s.t.Errorf("%s: flow %v is %v old, before it was %v: it was written anew", node, k.Flow(0, ""), now, old)
+		}
+	}
+}
+
+// TestServerKilled kills the server again and again under a storm of port changes, while instances ping each other: nothing
+// that was acknowledged may be lost, nothing may be done by half, and no packet may be dropped.
+func TestServerKilled(t *testing.T) {
+	s := newSite(t)
+	demo, admin := s.user("demo"), s.user("admin")
+	demo.network("net01", "10.11.12.0/24")
+	stormNet, stormSubnet := demo.network("storm", "10.20.0.0/16")
+	addr := map[string]string{}
+	for _, vm := range []struct{ name, node string }{{"vm01", compute}, {"vm02", compute}, {"vm03", controller}, {"vm04", compute}} {
+		addr[vm.name] = s.boot(vm.name, "net01", vm.node)
+	}
+	quiet := admin.settled(settleWithin, controller, compute)
+	t.Logf("flows: controller %d, compute %d", quiet[controller].Flows, quiet[compute].Flows)
+	before := map[string][]string{controller: s.mustFlows(controller), compute: s.mustFlows(compute)}
+
+	var pings []*pinger
+	for _, p := range [][2]string{{"vm01", "vm02"}, {"vm02", "vm01"}, {"vm01", "vm03"}, {"vm03", "vm01"}, {"vm02", "vm03"}, {"vm03", "vm02"}} {
+		pings = append(pings, s.ping(p[0], addr[p[1]]))
+	}
+	for _, p := range pings {
+		s.eventually(settleWithin, "ping "+p.from+" to "+p.to+" is answered", func() error {
+			if p.answered() < 10 {
+				return fmt.Errorf("%d answers", p.answered())
+			}
+			return nil
+		})
+	}
+	watch := s.watchActive(demo, "vm01", "vm02", "vm03")
+
+	st := newStorm(s, demo, admin, stormNet, stormSubnet, s.instance("vm04").PortID)
+	for round, changes := range []int{150, 40, 300, 90, 200} {
+		s.part(fmt.Sprintf("Kill%d", round+1), func(s *site) {
+			began := time.Now()
+			n := st.blow(s, changes, func() { s.kill("server", s.serverPID()) })
+			t.Logf("%d changes acknowledged in %v before the kill (%.0f/s)", n, time.Since(began).Round(time.Millisecond), float64(n)/time.Since(began).Seconds())
+			if round == 1 {
+				s.killStarting()
+			}
+			up := time.Now()
+			s.mend()
+			t.Logf("up again after %v", time.Since(up).Round(time.Millisecond))
+			st.verify(s)
+		})
+		if t.Failed() {
+			break
+		}
+	}
+	if t.Failed() {
+		return
+	}
+	s.part("UnchangedIntent", func(s *site) {
+		if err := admin.ask(200, "PUT", admin.neutron("/ports/"+s.instance("vm04").PortID), map[string]any{"port": map[string]any{"admin_state_up": true}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		demo.wantStatus(s.instance("vm04").PortID, "ACTIVE")
+		admin.settled(settleWithin, controller, compute)
+		for _, node := range []string{controller, compute} {
+			s.wantFlows(settleWithin, node, before[node]) // the storm's ports were never plugged
+		}
+		ages := map[string]map[flow.Key]time.Duration{controller: s.ages(controller), compute: s.ages(compute)}
+		s.kill("server", s.serverPID())
+		s.mend()
+		nodes := admin.settled(settleWithin, controller, compute)
+		for _, node := range []string{controller, compute} {
+			if n := nodes[node].Sent.FlowMods; n != 0 {
+				s.t.Errorf("%s: %d flow mods were sent after a restart with unchanged intent", node, n)
+			}
+			s.untouched(node, ages[node])
+		}
+		st.verify(s)
+	})
+	watch(t)
+	for _, p := range pings {
+		p.finish(t)
+	}
+}
+
+// killStarting starts the server and kills it before it is ready.
+func (s *site) killStarting() {
+	s.t.Helper()
+	old := s.serverPID()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	defer cancel()
+	var up sync.WaitGroup
+	up.Go(func() { s.try(ctx, s.lab("up")...) })
+	s.eventually(settleWithin, "the server is starting", func() error {
+		if pid := s.serverPID(); pid == old || !alive(pid) {
+			return fmt.Errorf("process %d", pid)
+		}
+		return nil
+	})
+	s.kill("starting server", s.serverPID())
+	cancel()
+	up.Wait()
+}
+
+// watchActive follows the status of instances' ports until the returned function is called, which reports every time that one
+// was not ACTIVE. That the API cannot be reached meanwhile is no fault of a port.
+func (s *site) watchActive(c *client, names ...string) (finish func(*testing.T)) {
+	ids := map[string]string{}
+	for _, n := range names {
+		ids[s.instance(n).PortID] = n
+	}
+	var mu sync.Mutex
+	var bad []string
+	looks := 0
+	ctx, cancel := context.WithCancel(s.t.Context())
+	var done sync.WaitGroup
+	done.Go(func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			ports, err := c.ports("device_owner=compute:nova")
+			if err != nil {
+				continue
+			}
+			mu.Lock()
+			looks++
+			found := 0
+			for _, p := range ports {
+				name, ok := ids[p.ID]
+				if !ok {
+					continue
+				}
+				found++
+				if p.Status != "ACTIVE" {
+					bad = append(bad, fmt.Sprintf("%s: port of %s is %s", time.Now().Format("15:04:05.000"), name, p.Status))
+				}
+			}
+			if found != len(ids) {
+				bad = append(bad, fmt.Sprintf("%s: %d of %d ports are listed", time.Now().Format("15:04:05.000"), found, len(ids)))
+			}
+			mu.Unlock()
+		}
+	})
+	s.t.Cleanup(func() { cancel(); done.Wait() })
+	return func(t *testing.T) {
+		t.Helper()
+		cancel()
+		done.Wait()
+		if len(bad) > 0 {
+			t.Errorf("%d faults in %d looks:\n%s", len(bad), looks, strings.Join(bad[:min(len(bad), 20)], "\n"))
+		}
+		if looks == 0 {
+			t.Error("the ports were never seen")
+		}
+	}
+}
