@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"nagare/internal/api/jsonbody"
 	"nagare/internal/model"
 	"nagare/internal/store"
 )
@@ -137,7 +138,11 @@ func (k *kind[K, T]) take(c *call, o *T, in map[string]any, fresh bool) error {
 		if extra == nil {
 			extra = map[string]any{}
 		}
-		extra[key] = v
+		plain, ok := jsonbody.Plain(v)
+		if !ok {
+			return badRequest("Invalid input for field '%s': a number is too large.", key)
+		}
+		extra[key] = plain
 	}
 	if len(extra) > 64 {
 		return badRequest("Invalid input: more than 64 attributes.")

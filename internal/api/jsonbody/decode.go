@@ -101,3 +101,30 @@ func value(d *json.Decoder, depth int) (any, error) {
 	_, err = d.Token()
 	return obj, err
 }
+
+// Plain replaces the numbers in a decoded value by float64, so that the value stays the same when it is stored as JSON and
+// read back. ok is false if a number is out of float64's range.
+func Plain(v any) (out any, ok bool) {
+	switch v := v.(type) {
+	case json.Number:
+		f, err := v.Float64()
+		return f, err == nil
+	case []any:
+		l := make([]any, len(v))
+		for i, e := range v {
+			if l[i], ok = Plain(e); !ok {
+				return nil, false
+			}
+		}
+		return l, true
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for k, e := range v {
+			if m[k], ok = Plain(e); !ok {
+				return nil, false
+			}
+		}
+		return m, true
+	}
+	return v, true
+}

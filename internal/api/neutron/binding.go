@@ -42,7 +42,11 @@ func bindingProfile(v any) (any, error) {
 	if n := len(jsonbody.Append(nil, m)); n > maxProfile {
 		return nil, badRequest("Invalid input for binding:profile. Reason: %d bytes are more than %d.", n, maxProfile)
 	}
-	return m, nil
+	plain, ok := jsonbody.Plain(m)
+	if !ok {
+		return nil, because("'%s' has a number that is too large", show(v))
+	}
+	return plain, nil
 }
 
 func orEmpty(m map[string]any) any {
