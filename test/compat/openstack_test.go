@@ -193,5 +193,3 @@ func asAdmin(o *client) {
 	o.want(o.show("user", "create", "eve", "--project", "demo", "--password", "x"), map[string]any{"name": "eve", "enabled": true})
 	o.quiet("role", "add", "--user", "eve", "--project", "demo", "reader")
 }
-	eve.refused("The request you have made requires authentication", "network", "list") // her password is another
-}
