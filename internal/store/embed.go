@@ -6,15 +6,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
@@ -28,6 +31,7 @@ const (
 	embeddedBytes = 8 << 20
 	externalBytes = 3 << 19 // etcd's default of 1.5 MiB
 	quotaBytes    = 8 << 30
+	readyTimeouts = 6 // of Options.Timeout, until it must be ready
 )
 
 // openEmbedded starts an etcd server in this process, alone in its cluster. It has no client listener: nobody else can
@@ -57,19 +61,24 @@ func openEmbedded(ctx context.Context, o *Options) (*etcdLog, error) {
 	cfg.LogLevel = "error"
 	// While it starts and stops etcd logs errors that are none; real ones come back as such, or end the process.
 	serving := new(atomic.Bool)
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&slogCore{o.Logger.With("part", "etcd"), serving}))
-	e, err := embed.StartEtcd(cfg)
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&slogCore{o.Logger.With("part", "etcd"), serving}, zap.WithFatalHook(fatalHook{})))
+	e, err := startEtcd(cfg)
 	if err != nil {
-		unlock()
-		return nil, fmt.Errorf("etcd in %s: %w", cfg.Dir, err)
+		return nil, errors.Join(fmt.Errorf("etcd in %s: %w", cfg.Dir, err), unlock())
 	}
 	stop := func() error {
 		serving.Store(false)
 		e.Close()
 		return unlock()
 	}
+	// A server alone elects itself in moments, unless its log lacks what its database has.
+	patience := time.NewTimer(readyTimeouts * o.Timeout)
+	defer patience.Stop()
 	select {
 	case <-e.Server.ReadyNotify():
+	case <-patience.C:
+		return nil, errors.Join(fmt.Errorf("etcd in %s: not ready after %v: its log may be cut off; restore a backup, or move the directory away to start empty",
+			cfg.Dir, readyTimeouts*o.Timeout), stop())
 	case err := <-e.Err():
 		return nil, errors.Join(fmt.Errorf("etcd in %s: %w", cfg.Dir, err), stop())
 	case <-ctx.Done():
@@ -80,6 +89,51 @@ func openEmbedded(ctx context.Context, o *Options) (*etcdLog, error) {
 	l.own, l.stop = true, stop
 	l.limits = Limits{embeddedOps, embeddedBytes}
 	return l, nil
+}
+
+// startEtcd starts a server. Over damaged files etcd and its database panic, read beyond the end of a mapped file, or end the
+// process; all that becomes an error. What they leave behind then only the end of the process cleans up. The database does
+// some of it in goroutines, where nothing helps; so its pages are walked first, which also brings them into memory.
+func startEtcd(cfg *embed.Config) (e *embed.Etcd, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("its files are damaged: %v; restore a backup, or move the directory away to start empty", r)
+		}
+	}()
+	if err := walkDatabase(filepath.Join(cfg.Dir, "member", "snap", "db")); err != nil {
+		return nil, err
+	}
+	return embed.StartEtcd(cfg)
+}
+
+// walkDatabase reads every page of etcd's database that is in use. It panics where a page is not what it should be.
+func walkDatabase(path string) error {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
+	if err != nil {
+		return fmt.Errorf("%s: %w; restore a backup, or move the directory away to start empty", path, err)
+	}
+	defer db.Close()
+	return db.View(func(tx *bolt.Tx) error {
+		return tx.ForEach(func(_ []byte, b *bolt.Bucket) error { b.Stats(); return nil })
+	})
+}
+
+// fatalHook turns the logger's way of ending the process into a panic: during the start it is an error, later on it ends the
+// process just so. etcd does that when it cannot sync its log to disk; going on would risk what was confirmed.
+type fatalHook struct{}
+
+func (fatalHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	var why []string
+	for _, f := range fields {
+		if f.Type == zapcore.ErrorType {
+			why = append(why, fmt.Sprint(f.Interface))
+		}
+	}
+	panic(strings.Join(append([]string{e.Message}, why...), ": "))
 }
 
 // lockDir makes sure that one process uses the directory. The lock ends with the process, however it ends.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 )
 
@@ -26,6 +27,7 @@ const (
 // With until set it stops once that one is done, leaving the rest to a goroutine.
 func (st *Store) flush(until *batch) {
 	for {
+		st.gather()
 		st.mu.Lock()
 		b := st.next
 		if b == nil {
@@ -62,6 +64,23 @@ func (st *Store) flush(until *batch) {
 			}
 			return
 		}
+	}
+}
+
+// gather lets callers that stand in the queue join the next batch. Right after a batch has landed many stand there; a write
+// to the log costs much more than the moment that they need.
+func (st *Store) gather() {
+	for range 8 {
+		st.mu.Lock()
+		in := 0
+		if st.next != nil {
+			in = len(st.next.items)
+		}
+		st.mu.Unlock()
+		if in == 0 || int(st.waiting.Load()) <= in {
+			return
+		}
+		runtime.Gosched()
 	}
 }
 

@@ -36,7 +36,7 @@ type node struct {
 }
 
 // nodeSize bounds the places of a node. A commit copies a path of nodes in each tree that it touches, so larger is not better.
-const nodeSize = 24
+const nodeSize = 16
 
 func (n *node) leaf() bool { return n.kids == nil }
 
