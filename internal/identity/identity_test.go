@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -332,6 +333,34 @@ func TestBootstrap(t *testing.T) {
 	}
 	if w.valid(tok) {
 		t.Error("token outlives a reset password")
+	}
+}
+
+// TestNoSecretsInLogs: a service whose store fails answers 503, and neither answers nor logs hold tokens or passwords.
+func TestNoSecretsInLogs(t *testing.T) {
+	w := newWorld(t)
+	var logs bytes.Buffer
+	w.svc = New(Config{Store: w.st, Now: func() time.Time { return w.now }, PasswordCost: bcrypt.MinCost,
+		Log: slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	w.h = w.svc.Handler()
+	token := w.login("admin", secret, "")
+	if err := w.st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	for _, c := range [][3]string{
+		{"POST", "/v3/users", `{"user":{"name":"x","password":"hush hush"}}`}, {"DELETE", "/v3/auth/tokens", ""}, {"POST", "/v3/projects", `{"project":{"name":"y"}}`},
+	} {
+		m, _ := w.do(token, c[0], c[1], c[2], 503, "X-Subject-Token", token)
+		fmt.Fprint(&said, m)
+	}
+	if logs.Len() == 0 {
+		t.Error("the failure was not logged")
+	}
+	for _, s := range []string{token, secret, "hush hush", "$2a$"} {
+		if strings.Contains(logs.String(), s) || strings.Contains(said.String(), s) {
+			t.Errorf("%q appears in %s or %s", s, logs.String(), said.String())
+		}
 	}
 }
 

@@ -142,6 +142,9 @@ func (rq *request) serve() error {
 		}
 		return err
 	}
+	if len(rq.who.Roles) == 0 {
+		return fail(http.StatusForbidden, "PolicyNotAuthorized", "The token gives no role here; ask for one that is scoped to a project")
+	}
 	if rq.query, err = url.ParseQuery(rq.r.URL.RawQuery); err != nil {
 		return badRequest("The query string is malformed")
 	}

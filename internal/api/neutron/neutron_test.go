@@ -22,11 +22,12 @@ import (
 
 // Principals of the tests. A token is a name of this map.
 var people = map[string]identity.Principal{
-	"admin":   {UserID: "u-admin", ProjectID: "p-admin", Roles: []string{"admin"}},
-	"demo":    {UserID: "u-demo", ProjectID: "p-demo", Roles: []string{"member"}},
-	"other":   {UserID: "u-other", ProjectID: "p-other", Roles: []string{"member"}},
-	"reader":  {UserID: "u-reader", ProjectID: "p-demo", Roles: []string{"reader"}},
-	"service": {UserID: "u-nova", ProjectID: "p-service", Roles: []string{"service"}},
+	"admin":                {UserID: "u-admin", ProjectID: "p-admin", Roles: []string{"admin"}},
+	"demo":                 {UserID: "u-demo", ProjectID: "p-demo", Roles: []string{"member"}},
+	"other":                {UserID: "u-other", ProjectID: "p-other", Roles: []string{"member"}},
+	"reader":               {UserID: "u-reader", ProjectID: "p-demo", Roles: []string{"reader"}},
+	"nobody in particular": {UserID: "u-unscoped"},
+	"service":              {UserID: "u-nova", ProjectID: "p-service", Roles: []string{"service"}},
 }
 
 type tokens struct{}
@@ -368,6 +369,7 @@ func TestUnauthorized(t *testing.T) {
 			t.Errorf("%s: %d %s %v", path, a.code, a.text, a.head)
 		}
 	}
+	w.refuse("nobody in particular", "GET", "/v2.0/networks", "", 403, "PolicyNotAuthorized", "")
 	if m := w.do("nobody", "GET", "/", "", 200); dig(m, "versions", 0, "id") != "v2.0" || dig(m, "versions", 0, "links", 0, "href") != "http://example.com/v2.0/" {
 		t.Errorf("versions %v", m)
 	}
