@@ -21,11 +21,17 @@ cat <<TEXT
 
 The laboratory is left running. Try next:
 
-  eval "\$(${hint}bin/nagare lab openrc demo)"        # credentials of the project demo
+  eval "\$(${hint}bin/nagare lab openrc demo)"     # as the tenant
   openstack network list
   openstack port list
-  bin/nagare flows compute                       # what nagare wants in the compute node's switch
+
+  eval "\$(${hint}bin/nagare lab openrc admin)"    # as the operator
+  bin/nagare status
+  bin/nagare topology
+  bin/nagare flows compute                    # what the compute node's switch should hold, and does
+  bin/nagare explain vm01                     # every flow of the port, with who caused it
+
   ${hint}bin/nagare lab exec compute -- ovs-vsctl show
   ${hint}bin/nagare lab exec vm01 -- ping -c 3 10.11.12.4
-  ${hint}bin/nagare lab down                          # ends everything, leaves nothing behind
+  ${hint}bin/nagare lab down                       # ends everything, leaves nothing behind
 TEXT
