@@ -144,18 +144,26 @@ func TestServerKilled(t *testing.T) {
 		return
 	}
 	s.part("UnchangedIntent", func(s *site) {
+		began := time.Now()
+		lap := func(what string) { s.t.Logf("%s after %v", what, time.Since(began).Round(time.Millisecond)) }
 		if err := admin.ask(200, "PUT", admin.neutron("/ports/"+s.instance("vm04").PortID), map[string]any{"port": map[string]any{"admin_state_up": true}}, nil); err != nil {
 			t.Fatal(err)
 		}
+		st.toggle = outcome{value: "true"}
 		demo.wantStatus(s.instance("vm04").PortID, "ACTIVE")
+		lap("ACTIVE")
 		admin.settled(settleWithin, controller, compute)
+		lap("settled")
 		for _, node := range []string{controller, compute} {
 			s.wantFlows(settleWithin, node, before[node]) // the storm's ports were never plugged
 		}
 		ages := map[string]map[flow.Key]time.Duration{controller: s.ages(controller), compute: s.ages(compute)}
 		s.kill("server", s.serverPID())
+		lap("killed")
 		s.mend()
+		lap("up again")
 		nodes := admin.settled(settleWithin, controller, compute)
+		lap("settled again")
 		for _, node := range []string{controller, compute} {
 			if n := nodes[node].Sent.FlowMods; n != 0 {
 				s.t.Errorf("%s: %d flow mods were sent after a restart with unchanged intent", node, n)

@@ -26,6 +26,7 @@ const (
 
 	settleWithin = 20 * time.Second // of anything that a healthy server should do by itself, on a busy machine
 	healWithin   = 5 * time.Second  // of what another hand has changed
+	noticeWithin = 17 * time.Second // that a peer is gone without a word: 15 s from its last, and what polling adds
 )
 
 // site is a laboratory of one test.
