@@ -22,6 +22,7 @@ type Context struct {
 	worn    bool // the Tracked recorded much, and from then on would be slow to clear and to walk
 	out     output
 	trace   *[]Emission // set when explaining
+	stats   Stats       // of the runs in this context
 }
 
 // Because names the object that asked for an emission, where it is not the unit's own subject.
@@ -59,14 +60,15 @@ type subscription struct {
 const manyReads = 32
 
 // begin makes the context ready for the next unit.
-func (c *Context) begin(snap *store.Snapshot, subject string) {
+func (c *Context) begin(u *unit) {
 	if c.tracked == nil || c.worn {
-		c.tracked, c.worn = snap.Track(), false
+		c.tracked, c.worn = c.engine.snap.Track(), false
 		c.Reader = c.tracked
 	} else {
 		c.tracked.Reset()
 	}
-	c.Subject, c.out = subject, output{flows: c.out.flows[:0], entries: c.out.entries}
+	c.Node, c.Subject = u.node.name, u.subject.val
+	c.out = output{flows: c.out.flows[:0], entries: c.out.entries}
 }
 
 // Flow emits a flow that this unit alone owns.

@@ -131,12 +131,12 @@ func (e *Engine) Update(snap *store.Snapshot, ch *store.Changes) map[string]*Del
 	}
 	busy := e.busy
 	deltas := make([]*Delta, len(busy))
-	e.parallel(len(busy), func(i int) Stats {
+	e.parallel(len(busy), func(c *Context, i int) {
 		n := busy[i]
 		if e.nodes[n.name] != n { // removed after it was queued
-			return Stats{}
+			return
 		}
-		st := e.runNode(n)
+		e.runNode(c, n)
 		if old == nil {
 			deltas[i] = n.settle()
 		} else {
@@ -145,7 +145,6 @@ func (e *Engine) Update(snap *store.Snapshot, ch *store.Changes) map[string]*Del
 		}
 		e.words.free(n.waste)
 		n.waste = nil
-		return st
 	})
 	e.sweepQueries()
 	out := map[string]*Delta{}
@@ -159,35 +158,30 @@ func (e *Engine) Update(snap *store.Snapshot, ch *store.Changes) map[string]*Del
 	return out
 }
 
-// parallel calls f for 0 to n-1 on as many goroutines as there are processors.
-func (e *Engine) parallel(n int, f func(i int) Stats) {
+// parallel calls f for 0 to n-1 on as many goroutines as there are processors, each with a context of its own.
+func (e *Engine) parallel(n int, f func(c *Context, i int)) {
+	var next atomic.Int64
+	var mu sync.Mutex
+	worker := func() {
+		c := &Context{engine: e}
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			f(c, i)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		e.stats.UnitRuns += c.stats.UnitRuns
+		e.stats.CutOffs += c.stats.CutOffs
+	}
 	workers := min(runtime.GOMAXPROCS(0), n)
 	if workers <= 1 {
-		for i := range n {
-			e.stats.add(f(i))
-		}
+		worker()
 		return
 	}
 	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var next atomic.Int64
 	for range workers {
-		wg.Go(func() {
-			var sum Stats
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				sum.add(f(i))
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			e.stats.add(sum)
-		})
+		wg.Go(worker)
 	}
 	wg.Wait()
-}
-
-func (s *Stats) add(o Stats) {
-	s.UnitRuns += o.UnitRuns
-	s.CutOffs += o.CutOffs
 }
 
 // applyMembers lets joins and leaves of derived groups add and remove the units that subscriptions ask for.

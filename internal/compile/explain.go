@@ -42,7 +42,7 @@ func (e *Engine) Explain(name string, key flow.Key) []Reason {
 
 func (e *Engine) explainUnit(u *unit, key flow.Key, shared bool) Reason {
 	var trace []Emission
-	c := &Context{Node: u.node.name, engine: e, trace: &trace}
+	c := &Context{engine: e, trace: &trace}
 	e.call(c, u)
 	rule := e.book.rules[u.rule]
 	why := Reason{Rule: rule.Name, Doc: rule.Doc, Kind: rule.Kind, Object: u.object(), Subject: u.subject.val, Shared: shared}

@@ -13,9 +13,7 @@ import (
 )
 
 // runNode runs the node's queued units and what they ask for, and drops what nobody needs any more.
-func (e *Engine) runNode(n *node) Stats {
-	var st Stats
-	c := &Context{Node: n.name, engine: e}
+func (e *Engine) runNode(c *Context, n *node) {
 	for len(n.queue) > 0 || len(n.zero) > 0 {
 		for len(n.queue) > 0 {
 			u := n.queue[len(n.queue)-1]
@@ -24,9 +22,9 @@ func (e *Engine) runNode(n *node) Stats {
 				continue
 			}
 			u.dirty = false
-			st.UnitRuns++
+			c.stats.UnitRuns++
 			if !e.runUnit(c, u) {
-				st.CutOffs++
+				c.stats.CutOffs++
 			}
 		}
 		zero := n.zero
@@ -38,7 +36,6 @@ func (e *Engine) runNode(n *node) Stats {
 		}
 	}
 	n.queue = nil
-	return st
 }
 
 // runUnit runs a unit's rule and takes over its output. It reports whether the output changed.
@@ -54,7 +51,7 @@ func (e *Engine) runUnit(c *Context, u *unit) bool {
 
 // call runs the rule in a context that may have served other units; a panic quarantines the unit.
 func (e *Engine) call(c *Context, u *unit) {
-	c.begin(e.snap, u.subject.val)
+	c.begin(u)
 	defer func() {
 		if p := recover(); p != nil {
 			c.out = output{fault: fmt.Sprintf("rule %s panicked: %v%s", e.book.rules[u.rule].Name, p, whence())}
@@ -64,14 +61,18 @@ func (e *Engine) call(c *Context, u *unit) {
 }
 
 // whence tells where a panic that was just recovered came from, in terms that are equal for equal panics: the innermost lines
-// outside the runtime and this package.
+// of the rule or query.
 func whence() string {
 	var pcs [64]uintptr
 	var s strings.Builder
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
 	for lines := 0; lines < 4; {
 		f, more := frames.Next()
-		if !strings.HasPrefix(f.Function, "runtime.") && !strings.HasPrefix(f.Function, "nagare/internal/compile.") {
+		name, ours := strings.CutPrefix(f.Function, "nagare/internal/compile.")
+		switch {
+		case name == "(*Engine).call" || name == "queryDef.safely":
+			return s.String()
+		case !ours && !strings.HasPrefix(name, "runtime."):
 			fmt.Fprintf(&s, "\n\t%s:%d", f.File, f.Line)
 			lines++
 		}

@@ -101,12 +101,14 @@ func (u *unit) setReads(ns []*depNode) {
 // setOutput replaces what u emits and asks for. It does not keep flows.
 func (u *unit) setOutput(flows []entry, out *output) {
 	r := u.extra()
-	u.flow, r.flows = [1]entry{}, nil
-	if len(flows) <= len(u.flow) {
-		copy(u.flow[:], flows)
+	var one [1]entry // flows may be u.flow itself
+	r.flows = nil
+	if len(flows) <= len(one) {
+		copy(one[:], flows)
 	} else {
 		r.flows = slices.Clone(flows)
 	}
+	u.flow = one
 	r.shared, r.rows, r.groups, r.meters = out.shared, out.rows, out.groups, out.meters
 	r.needs, r.each, r.fault = out.needs, out.each, out.fault
 	u.setExtra(r)
