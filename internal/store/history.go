@@ -3,9 +3,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -33,12 +35,15 @@ type storedEntry struct {
 	Keys   []LogKey   `json:"keys"`
 }
 
+// entryKeys divides an entry's head from its keys.
+const entryKeys = `,"keys":[`
+
 func appendEntryHead(b, commit []byte, offset uint64) []byte {
 	b = append(b, `{"v":1,"offset":`...)
 	b = appendUint(b, offset)
 	b = append(b, `,"commit":`...)
 	b = append(b, commit...)
-	return append(b, `,"keys":[`...)
+	return append(b, entryKeys...)
 }
 
 func appendEntryKey(b []byte, table, key string, prev Revision, before, after []byte) ([]byte, error) {
@@ -128,7 +133,7 @@ func (st *Store) History(ctx context.Context, table, key string, limit int) ([]L
 
 // lastChange searches backwards for the newest commit, not after the given one, that changed a record; 0: none is kept.
 func (st *Store) lastChange(ctx context.Context, newest Revision, table, key string) (Revision, error) {
-	const page = 256
+	const page = 32
 	for high := newest; high > 0; {
 		low := Revision(1)
 		if high > page {
@@ -155,10 +160,10 @@ func (st *Store) lastChange(ctx context.Context, newest Revision, table, key str
 
 // loadRecent restores the idempotency keys of the last commits.
 func (st *Store) loadRecent(ctx context.Context, h Head) error {
-	const page = 512
+	const last, page = 512, 32 // entries may be large
 	from := Revision(1)
-	if h.Revision > maxRecent {
-		from = h.Revision - maxRecent + 1
+	if h.Revision > last {
+		from = h.Revision - last + 1
 	}
 	for from <= h.Revision {
 		entries, err := st.log.Entries(ctx, from, page)
@@ -167,7 +172,8 @@ func (st *Store) loadRecent(ctx context.Context, h Head) error {
 		}
 		for _, e := range entries {
 			var s struct{ Commit CommitInfo }
-			if err := json.Unmarshal(e.Data, &s); err != nil {
+			head, _, _ := bytes.Cut(e.Data, []byte(entryKeys)) // no string in JSON can look like that
+			if err := json.Unmarshal(append(slices.Clip(head), '}'), &s); err != nil {
 				return &CorruptError{logDir, fmt.Sprint(e.Revision), err}
 			}
 			st.recent.put(s.Commit.Origin, e.Revision)
