@@ -191,6 +191,10 @@ func TestTwoNodes(t *testing.T) {
 	s := newSite(t, store.New(tables.Schema, nil), 0, 0)
 	a, b := s.node("controller", "192.168.0.10"), s.node("compute", "192.168.0.11")
 
+	if got := strings.TrimSpace(a.Vsctl("get", "Manager", ".", "max_backoff")); got != "1000" {
+		t.Errorf("the node would wait %s before it calls again, want 1000 ms", got)
+	}
+
 	// First contact: the bridge is made, secure, with the initial flows, and no tunnel.
 	s.synced(2)
 	for _, sw := range []*ovstest.Switch{a, b} {
