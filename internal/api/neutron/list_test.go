@@ -156,6 +156,23 @@ func TestPaging(t *testing.T) {
 	}
 }
 
+// TestShortPageBack: before the third of seven there are two, and only the way forth goes on.
+func TestShortPageBack(t *testing.T) {
+	w := newWorld(t)
+	for range 7 {
+		w.network("demo", "")
+	}
+	all := w.names("demo", "networks", "id")
+	m := w.do("demo", "GET", "/v2.0/networks?limit=5&page_reverse=True&marker="+all[2], "", 200)
+	links := linksOf(m)
+	if len(m["networks"].([]any)) != 2 || dig(m, "networks", 0, "id") != all[0] || links["previous"] != "" {
+		t.Errorf("page %v", m)
+	}
+	if m = w.do("demo", "GET", links["next"], "", 200); dig(m, "networks", 0, "id") != all[2] {
+		t.Errorf("next page %v", m)
+	}
+}
+
 func linksOf(m map[string]any) map[string]string {
 	out := map[string]string{}
 	l, _ := m["networks_links"].([]any)

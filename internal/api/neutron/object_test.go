@@ -95,6 +95,9 @@ ports:
 	if m = w.do("demo", "GET", "/v2.0/ports/"+vm, "", 200); dig(m, "port", "status") != "ACTIVE" {
 		t.Error("binding it where it is already took it down")
 	}
+	if m = w.do("service", "PUT", "/v2.0/ports/"+vm, `{"port":{"binding:host_id":"controller"}}`, 200); dig(m, "port", "status") != "DOWN" {
+		t.Error("ACTIVE on a node that has not confirmed it")
+	}
 	m = w.do("service", "PUT", "/v2.0/ports/"+vm, `{"port":{"device_id":"","device_owner":"","binding:host_id":null,"binding:profile":{}}}`, 200)
 	if dig(m, "port", "binding:vif_type") != "unbound" || dig(m, "port", "status") != "DOWN" || dig(m, "port", "binding:host_id") != "" {
 		t.Errorf("unbound port %v", m)
