@@ -86,7 +86,7 @@ func openEmbedded(ctx context.Context, o *Options) (*etcdLog, error) {
 	}
 	serving.Store(true)
 	l := newEtcdLog(v3client.New(e.Server), o.Prefix)
-	l.own, l.stop = true, stop
+	l.stop, l.defrag = stop, e.Server.Backend().Defrag
 	l.limits = Limits{embeddedOps, embeddedBytes}
 	return l, nil
 }

@@ -29,8 +29,10 @@ type etcdLog struct {
 	prefix string
 	nonce  string
 	limits Limits
-	own    bool         // the etcd server is ours alone: we compact and defragment it
-	stop   func() error // ends the embedded server; nil for an external one
+
+	// Of an embedded server, else nil: such a one we compact and defragment ourselves.
+	stop   func() error
+	defrag func() error // the server's own; the in-process client's Defragment dereferences nil (etcd 3.7.3)
 
 	owner   string // our value of meta/owner; empty before the first Fence
 	revised int64  // etcd's own revision at our last transaction
@@ -153,7 +155,7 @@ func (l *etcdLog) Append(ctx context.Context, b *Batch) error {
 	resp, err := l.c.Txn(ctx).If(l.owned(), clientv3.Compare(clientv3.Value(headKey), "=", b.Prev.String())).
 		Then(ops...).Else(clientv3.OpGet(l.key(metaDir, "owner"))).Commit()
 	if err != nil {
-		if errors.Is(err, rpctypes.ErrNoSpace) && l.own {
+		if errors.Is(err, rpctypes.ErrNoSpace) && l.defrag != nil {
 			err = errors.Join(err, l.makeRoom(ctx))
 		}
 		return fmt.Errorf("append revision %d: %w", b.Head.Revision, err)
@@ -200,7 +202,7 @@ func (l *etcdLog) Trim(ctx context.Context, below Revision) error {
 }
 
 func (l *etcdLog) compact(ctx context.Context, to int64) error {
-	if !l.own || to <= l.kept {
+	if l.defrag == nil || to <= l.kept {
 		return nil
 	}
 	if _, err := l.c.Compact(ctx, to); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
@@ -222,7 +224,7 @@ func (l *etcdLog) makeRoom(ctx context.Context) error {
 	if _, err := l.c.Compact(ctx, head.Header.Revision, clientv3.WithCompactPhysical()); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
 		return err
 	}
-	if _, err := l.c.Defragment(ctx, ""); err != nil {
+	if err := l.defrag(); err != nil {
 		return err
 	}
 	_, err = l.c.AlarmDisarm(ctx, &clientv3.AlarmMember{})

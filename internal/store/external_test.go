@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -129,24 +130,22 @@ func TestLocked(t *testing.T) {
 	again.Close()
 }
 
-// TestNoSpace fills the server's quota with former versions of records: the store makes room by itself and goes on.
+// TestNoSpace fills the server's quota with former versions of records, often: the server makes room by itself, and nothing
+// more is lost than the time.
 func TestNoSpace(t *testing.T) {
 	w := newTestWorld()
-	st, err := Open(t.Context(), w.schema, Options{DataDir: t.TempDir(), quota: 8 << 20, LogBytes: 1 << 20})
+	st, err := Open(t.Context(), w.schema, Options{DataDir: t.TempDir(), quota: 4 << 20, LogBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	big := make([]byte, 300<<10)
-	for i := range big {
-		big[i] = 'a' + byte(i%26)
-	}
+	big := strings.Repeat("abcdefghij", 30<<10)
 	refused, done := 0, 0
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for done < 60 && time.Now().Before(deadline) {
 		_, err := st.Commit(t.Context(), Origin{}, func(tx *Txn) error {
 			x, _ := w.a.Get(tx, "x")
-			w.a.Put(tx, "x", thing{ID: "x", N: x.N + 1, Kind: string(big)})
+			w.a.Put(tx, "x", thing{ID: "x", N: x.N + 1, Kind: big})
 			return nil
 		})
 		switch {
@@ -154,13 +153,16 @@ func TestNoSpace(t *testing.T) {
 			done++
 		case errors.Is(err, ErrUnavailable):
 			refused++
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(time.Millisecond)
 		default:
 			t.Fatal(err)
 		}
 	}
 	if x, _ := w.a.Get(st.Snapshot(), "x"); done != 60 || x.N != 60 {
 		t.Errorf("%d commits done and %d refused, the record counts %d", done, refused, x.N)
+	}
+	if s := st.Stats(); s.Failures == 0 || s.Failures != s.Recoveries || s.Down != nil {
+		t.Errorf("the quota was hit %d times and %d times overcome, want equal and some", s.Failures, s.Recoveries)
 	}
 	t.Logf("%d commits refused while making room", refused)
 }
