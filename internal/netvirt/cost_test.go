@@ -12,9 +12,9 @@ import (
 // TestCostIsFlat holds the counts that a slow machine cannot blur: what a change makes the engine do depends on the change,
 // not on the size of the cloud.
 func TestCostIsFlat(t *testing.T) {
-	small := newFollower(cloud.Shape{Nodes: 20, Networks: 10, Ports: 10})
-	large := newFollower(cloud.Shape{Nodes: 20, Networks: 200, Ports: 10})
-	nodes := small.shape.Nodes
+	small := cloud.Shape{Nodes: 20, Networks: 10, Ports: 10}.Follow()
+	large := cloud.Shape{Nodes: 20, Networks: 200, Ports: 10}.Follow()
+	nodes := small.Nodes
 	for _, c := range []struct {
 		what         string
 		do           func(tx *store.Txn, s cloud.Shape)
@@ -22,20 +22,20 @@ func TestCostIsFlat(t *testing.T) {
 	}{
 		// Its remote half on every node, itself, its permits, its network's flood and its DHCP answers there.
 		// Flows: one on every other node; at home 3 of layer 2, 4 of the permits, and the flood's two lists.
-		{"port create", createPort, nodes + 3, nodes - 1 + 3 + 4 + 2},
+		{"port create", func(tx *store.Txn, s cloud.Shape) { s.CreatePort(tx) }, nodes + 3, nodes - 1 + 3 + 4 + 2},
 		// Its units go without running; the flood runs.
-		{"port delete", deletePort, 1, nodes - 1 + 3 + 4 + 2},
-		{"rename", func(tx *store.Txn, _ cloud.Shape) { rename(tx, 1) }, 0, 0},
-		{"rule", func(tx *store.Txn, s cloud.Shape) { s.PutRule(tx, 0, 9, sshRule(22)) }, 45, 45},
-		{"rule again", func(tx *store.Txn, s cloud.Shape) { s.PutRule(tx, 0, 9, sshRule(22)) }, 0, 0},
+		{"port delete", func(tx *store.Txn, s cloud.Shape) { s.DropPort(tx) }, 1, nodes - 1 + 3 + 4 + 2},
+		{"rename", func(tx *store.Txn, s cloud.Shape) { s.Rename(tx, 1) }, 0, 0},
+		{"rule", func(tx *store.Txn, s cloud.Shape) { s.OpenPort(tx, 22) }, 45, 45},
+		{"rule again", func(tx *store.Txn, s cloud.Shape) { s.OpenPort(tx, 22) }, 0, 0},
 	} {
-		at100 := small.change(func(tx *store.Txn) { c.do(tx, small.shape) })
-		at2000 := large.change(func(tx *store.Txn) { c.do(tx, large.shape) })
-		if at100.units != at2000.units || at100.flows != at2000.flows {
-			t.Errorf("%s: %d units and %d flows at 100 ports, %d and %d at 2,000", c.what, at100.units, at100.flows, at2000.units, at2000.flows)
+		at100 := small.Change(func(tx *store.Txn) { c.do(tx, small.Shape) })
+		at2000 := large.Change(func(tx *store.Txn) { c.do(tx, large.Shape) })
+		if at100.Units != at2000.Units || at100.Flows != at2000.Flows {
+			t.Errorf("%s: %d units and %d flows at 100 ports, %d and %d at 2,000", c.what, at100.Units, at100.Flows, at2000.Units, at2000.Flows)
 		}
-		if at100.units != c.units || at100.flows != c.flows {
-			t.Errorf("%s: %d units ran and %d flows changed, want %d and %d", c.what, at100.units, at100.flows, c.units, c.flows)
+		if at100.Units != c.units || at100.Flows != c.flows {
+			t.Errorf("%s: %d units ran and %d flows changed, want %d and %d", c.what, at100.Units, at100.Flows, c.units, c.flows)
 		}
 	}
 }

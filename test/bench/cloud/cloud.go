@@ -14,6 +14,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"nagare/internal/model"
 	"nagare/internal/netvirt"
@@ -34,21 +35,24 @@ const TenantNetworks = 5
 // batch is how many objects one commit of Build holds.
 const batch = 200
 
-// Build commits a cloud.
-func (s Shape) Build(st *store.Store) {
+// Build commits a cloud. Of real nodes it leaves out what they report themselves: their records, interfaces and plugs.
+func (s Shape) Build(st *store.Store, real ...int) {
 	var puts []func(*store.Txn)
 	for n := range s.Nodes {
-		puts = append(puts, func(tx *store.Txn) { s.PutNode(tx, n) })
+		if !slices.Contains(real, n) {
+			puts = append(puts, func(tx *store.Txn) { s.PutNode(tx, n) })
+		}
 	}
 	for n := range s.Networks {
 		puts = append(puts, func(tx *store.Txn) { s.PutNetwork(tx, n) })
 		for p := range s.Ports {
-			puts = append(puts, func(tx *store.Txn) { s.PutPort(tx, n, p) })
+			puts = append(puts, func(tx *store.Txn) { s.BindPort(tx, n, p) })
+			if !slices.Contains(real, s.Host(n, p)) {
+				puts = append(puts, func(tx *store.Txn) { s.Plug(tx, n, p) })
+			}
 		}
 	}
-	for len(puts) > 0 {
-		some := puts[:min(batch, len(puts))]
-		puts = puts[len(some):]
+	for some := range slices.Chunk(puts, batch) {
 		Commit(st, func(tx *store.Txn) {
 			for _, put := range some {
 				put(tx)
@@ -130,10 +134,15 @@ func (s Shape) PutRule(tx *store.Txn, n, i int, r model.RulePlane) {
 
 // PutPort writes a port that is bound and plugged.
 func (s Shape) PutPort(tx *store.Txn, n, p int) {
+	s.BindPort(tx, n, p)
+	s.Plug(tx, n, p)
+}
+
+// BindPort writes a port that is bound and not plugged yet.
+func (s Shape) BindPort(tx *store.Txn, n, p int) {
 	port := NewPort(n, p)
 	port.Host = Node(s.Host(n, p))
 	tables.Ports.Put(tx, port.ID, port)
-	s.Plug(tx, n, p)
 }
 
 // NewPort is the p-th port of the n-th network, bound nowhere.
