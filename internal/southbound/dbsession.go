@@ -9,13 +9,10 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"strings"
 	"time"
 
 	"nagare/internal/alloc"
-	"nagare/internal/compile"
 	"nagare/internal/model"
-	"nagare/internal/netvirt"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 	"nagare/ovsdb"
@@ -73,37 +70,6 @@ func (h *Hub) ServeOVSDB(ctx context.Context, nc net.Conn) error {
 		d.log.Warn("node disconnected", "session", "ovsdb", "error", err)
 	}
 	return err
-}
-
-// quicken makes the node's database call again within a second after it lost us, instead of the eight that it waits by default:
-// until it has called, nothing new reaches the node. It sets only an unset column of the manager by which the node reached us
-// (docs/adr/0007). That it did not work is no reason to serve the node less.
-func (d *dbSession) quicken(ctx context.Context, us net.Addr) {
-	_, port, err := net.SplitHostPort(us.String())
-	if err != nil {
-		return
-	}
-	t := ovsdb.NewTxn(database)
-	at := t.Select("Manager", ovsdb.All(), "_uuid", "target", "max_backoff")
-	res, err := d.commit(ctx, t)
-	if err != nil {
-		d.log.Debug("managers not read", "error", err)
-		return
-	}
-	t = ovsdb.NewTxn(database)
-	for _, m := range res.Rows(at) {
-		u, ok := m.UUID("_uuid")
-		active := strings.HasPrefix(m.String("target"), "tcp:") || strings.HasPrefix(m.String("target"), "ssl:")
-		if ok && active && strings.HasSuffix(m.String("target"), ":"+port) && !m.Has("max_backoff") {
-			t.Update("Manager", ovsdb.ByUUID(u), ovsdb.Fields{"max_backoff": ovsdb.Int(1000)})
-		}
-	}
-	if t.Len() == 0 {
-		return
-	}
-	if _, err := d.commit(ctx, t); err != nil {
-		d.log.Debug("manager's back-off not set", "error", err)
-	}
 }
 
 // admit pins the node at first contact, refuses a second claimant, and makes d the node's session.
@@ -266,26 +232,6 @@ func (d *dbSession) follow(ctx context.Context, t *target) error {
 	}
 }
 
-// rowsTouched reports whether a port of ours went or its interface was changed in what we set.
-func rowsTouched(b ovsdb.Batch) bool {
-	for _, c := range b.Changes {
-		switch {
-		case c.Before == nil:
-		case c.Table == "Port" && c.After == nil:
-			if _, ours := c.Before.Map("external_ids").Get(ownMark); ours {
-				return true
-			}
-		case c.Table == "Interface" && c.After != nil:
-			for _, col := range c.Before.Changed(c.After) {
-				if col == "type" || col == "options" || col == "mac" {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
 // report commits an observation. With initial, it is everything: what the store knows besides is gone.
 func (d *dbSession) report(ctx context.Context, seen observation, initial bool) (store.Result, error) {
 	if len(seen.Put) == 0 && len(seen.Gone) == 0 && !initial {
@@ -359,69 +305,6 @@ func (h *Hub) awaitProcessed(ctx context.Context, seq uint64) error {
 	}
 }
 
-// bringUp makes sure that the node has the integration bridge, in secure mode, with us as its controller and the datapath id
-// that joins its two sessions. A bridge that exists is adopted. It reports whether something had to be changed.
-func (d *dbSession) bringUp(ctx context.Context, n model.Node) (bool, error) {
-	method := "tcp"
-	if d.peer.tls {
-		method = "ssl"
-	}
-	target := ovsdb.String(fmt.Sprintf("%s:%s", method, net.JoinHostPort(d.local, fmt.Sprint(d.hub.cfg.ControllerPort))))
-	dpid := fmt.Sprintf("%016x", n.DatapathID())
-	c, err := readClaim(d.m)
-	if err != nil {
-		return false, err
-	}
-	t := ovsdb.NewTxn(database)
-	controller := func() ovsdb.Ref {
-		return t.Insert("Controller", ovsdb.Fields{"target": target, "inactivity_probe": ovsdb.Int(60000), "max_backoff": ovsdb.Int(1000)})
-	}
-	protocols := ovsdb.Strings("OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15")
-	u, br := d.m.Find("Bridge", "name", ovsdb.String(netvirt.Bridge))
-	if br == nil {
-		name := ovsdb.String(netvirt.Bridge)
-		i := t.Insert("Interface", ovsdb.Fields{"name": name, "type": ovsdb.String("internal")})
-		p := t.Insert("Port", ovsdb.Fields{"name": name, "interfaces": i})
-		b := t.Insert("Bridge", ovsdb.Fields{"name": name, "ports": p, "fail_mode": ovsdb.String("secure"), "protocols": protocols,
-			"datapath_type": ovsdb.String(n.DatapathType), "controller": controller(),
-			"other_config": ovsdb.StringMap(map[string]string{"datapath-id": dpid, "disable-in-band": "true"}),
-			"external_ids": ovsdb.StringMap(map[string]string{ownMark: "bridge"})})
-		t.Mutate("Open_vSwitch", ovsdb.ByUUID(c.root), ovsdb.Add("bridges", b))
-	} else {
-		row := ovsdb.Fields{}
-		if br.String("fail_mode") != "secure" {
-			row["fail_mode"] = ovsdb.String("secure")
-		}
-		have := br.Set("protocols")
-		if len(have) > 0 && !have.Contains(ovsdb.String("OpenFlow13")) {
-			row["protocols"] = protocols
-		}
-		if !d.controls(br, target) {
-			row["controller"] = controller()
-		}
-		if len(row) > 0 {
-			t.Update("Bridge", ovsdb.ByUUID(u), row)
-		}
-		if id, _ := br.Map("other_config").Get("datapath-id"); id != dpid {
-			t.Mutate("Bridge", ovsdb.ByUUID(u), ovsdb.Put("other_config", "datapath-id", dpid)...)
-		}
-	}
-	if t.Len() == 0 {
-		return false, nil
-	}
-	_, err = d.commit(ctx, t)
-	if err != nil {
-		return false, fmt.Errorf("node %s: bridge %s: %w", d.node, netvirt.Bridge, err)
-	}
-	return true, nil
-}
-
-// controls reports whether the bridge's only controller is us.
-func (d *dbSession) controls(br *ovsdb.Row, target ovsdb.String) bool {
-	cs := br.UUIDs("controller")
-	return len(cs) == 1 && d.m.Row("Controller", cs[0]).String("target") == string(target)
-}
-
 func (d *dbSession) commit(ctx context.Context, t *ovsdb.Txn) (*ovsdb.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.hub.cfg.Timings.Request)
 	defer cancel()
@@ -430,94 +313,6 @@ func (d *dbSession) commit(ctx context.Context, t *ovsdb.Txn) (*ovsdb.Result, er
 		return nil, fmt.Errorf("%w: %w", errGone, err)
 	}
 	return res, err
-}
-
-// addRows makes the wanted ports that are missing or differ. A port of that name which is not ours is left alone: somebody
-// else owns it. It returns how many rows it wrote.
-func (d *dbSession) addRows(ctx context.Context, want []compile.Row) (int, error) {
-	if len(want) == 0 {
-		return 0, nil
-	}
-	u, br := d.m.Find("Bridge", "name", ovsdb.String(netvirt.Bridge))
-	if br == nil {
-		return 0, fmt.Errorf("node %s: bridge %s is not there yet", d.node, netvirt.Bridge)
-	}
-	have := actualRows(d.m, netvirt.Bridge)
-	t, n := ovsdb.NewTxn(database), 0
-	for _, w := range want {
-		ext := compile.ParsePairs(w.ExternalIDs)
-		fields := ovsdb.Fields{"type": ovsdb.String(w.Type), "options": ovsdb.StringMap(compile.ParsePairs(w.Options))}
-		if w.MAC != "" {
-			fields["mac"] = ovsdb.String(w.MAC)
-		}
-		a, there := have[w.Name]
-		switch {
-		case !there:
-			fields["name"], fields["external_ids"] = ovsdb.String(w.Name), ovsdb.StringMap(ext)
-			i := t.Insert("Interface", fields)
-			p := t.Insert("Port", ovsdb.Fields{"name": ovsdb.String(w.Name), "interfaces": i,
-				"external_ids": ovsdb.StringMap(map[string]string{ownMark: w.Name})})
-			t.Mutate("Bridge", ovsdb.ByUUID(u), ovsdb.Add("ports", p))
-			n++
-		case a.ours && !d.holds(a, w):
-			t.Update("Interface", ovsdb.ByUUID(a.iface), fields)
-			for k, v := range ext {
-				t.Mutate("Interface", ovsdb.ByUUID(a.iface), ovsdb.Put("external_ids", k, v)...)
-			}
-			n++
-		}
-	}
-	if n == 0 {
-		return 0, nil
-	}
-	_, err := d.commit(ctx, t)
-	return n, err
-}
-
-// holds reports whether the node's port is as wanted; external_ids may hold more than we ask for.
-func (d *dbSession) holds(a actualRow, w compile.Row) bool {
-	if a.Type != w.Type || a.MAC != w.MAC ||
-		!maps.Equal(d.m.Row("Interface", a.iface).Map("options").Strings(), compile.ParsePairs(w.Options)) {
-		return false
-	}
-	for k, v := range compile.ParsePairs(w.ExternalIDs) {
-		if a.ext[k] != v {
-			return false
-		}
-	}
-	return true
-}
-
-// removeRows removes ports of ours by name.
-func (d *dbSession) removeRows(ctx context.Context, names []string) (int, error) {
-	if len(names) == 0 {
-		return 0, nil
-	}
-	u, _ := d.m.Find("Bridge", "name", ovsdb.String(netvirt.Bridge))
-	have := actualRows(d.m, netvirt.Bridge)
-	t, n := ovsdb.NewTxn(database), 0
-	for _, name := range names {
-		if a, ok := have[name]; ok && a.ours {
-			t.Mutate("Bridge", ovsdb.ByUUID(u), ovsdb.Remove("ports", a.port))
-			n++
-		}
-	}
-	if n == 0 {
-		return 0, nil
-	}
-	_, err := d.commit(ctx, t)
-	return n, err
-}
-
-// strays are the names of our ports that are not wanted.
-func (d *dbSession) strays(want map[compile.RowKey]compile.Row) []string {
-	var out []string
-	for name, a := range actualRows(d.m, netvirt.Bridge) {
-		if _, ok := want[a.Key()]; a.ours && !ok {
-			out = append(out, name)
-		}
-	}
-	return out
 }
 
 func host(a net.Addr) string {

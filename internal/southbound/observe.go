@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"strings"
 
-	"nagare/internal/compile"
 	"nagare/internal/model"
 	"nagare/internal/netvirt"
 	"nagare/ovsdb"
@@ -189,34 +188,4 @@ func (o *observer) convert(row *ovsdb.Row) model.Interface {
 		i.OFPort = uint32(n)
 	}
 	return i
-}
-
-// ownMark is the external_ids key of rows that are ours.
-const ownMark = "nagare"
-
-// actualRow is a port of the integration bridge as the node has it.
-type actualRow struct {
-	compile.Row
-	port, iface ovsdb.UUID
-	ours        bool
-	ext         map[string]string
-}
-
-// actualRows are the ports of a bridge by name.
-func actualRows(m *ovsdb.Mirror, bridge string) map[string]actualRow {
-	out := map[string]actualRow{}
-	_, br := m.Find("Bridge", "name", ovsdb.String(bridge))
-	for _, p := range br.UUIDs("ports") {
-		row := m.Row("Port", p)
-		for _, i := range row.UUIDs("interfaces") {
-			ifc := m.Row("Interface", i)
-			ext := ifc.Map("external_ids").Strings()
-			_, ours := row.Map("external_ids").Get(ownMark)
-			out[row.String("name")] = actualRow{
-				Row:  compile.Row{Bridge: bridge, Name: row.String("name"), Type: ifc.String("type"), MAC: ifc.String("mac")},
-				port: p, iface: i, ours: ours, ext: ext,
-			}
-		}
-	}
-	return out
 }
