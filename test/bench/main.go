@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bench prints the scoreboard: what nagare does, beside the limit under it or the peer next to it.
+//
+// Each figure whose peer can be run is a ratio formed in one run on one machine; figures of peers that were measured earlier
+// say so. A busy machine blurs wall-clock times, not counts, bytes and processor time. It writes nothing.
+//
+//	go run ./test/bench [-only REGEXP]
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// row is one line of the scoreboard.
+type row struct{ figure, ours, limit, ratio, how string }
+
+// section measures some figures that share their set-up.
+type section struct {
+	name string
+	run  func(*host) []row
+}
+
+var sections = []section{
+	{"encode", encode},
+	{"load", load},
+	{"refill", refill},
+	{"compile", compileAll},
+	{"change", changes},
+	{"commit", commits},
+	{"api", apiCreates},
+}
+
+func main() {
+	testing.Init() // for testing.Benchmark
+	only := flag.String("only", "", "run the sections that match the regular expression: encode, load, refill, compile, change, commit, api")
+	flag.Parse()
+	want, err := regexp.Compile(*only)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: -only:", err)
+		os.Exit(2)
+	}
+	os.Exit(run(want))
+}
+
+func run(want *regexp.Regexp) (code int) {
+	rows := []row{{"figure", "ours", "limit or peer", "ratio", "how"}}
+	for _, s := range sections {
+		if !want.MatchString(s.name) {
+			continue
+		}
+		start := time.Now()
+		fmt.Fprintf(os.Stderr, "bench: %s ...", s.name)
+		got, err := measure(s.run)
+		fmt.Fprintf(os.Stderr, " %.0f s\n", time.Since(start).Seconds())
+		switch {
+		case err == errSkipped:
+			got = []row{{figure: s.name, ours: "not measured", how: "Open vSwitch is not installed and NAGARE_NO_OVS=1"}}
+		case err != nil:
+			got = append(got, row{figure: s.name, ours: "failed", how: err.Error()})
+			code = 1
+		}
+		rows = append(rows, got...)
+	}
+	fmt.Print(table(rows))
+	return code
+}
+
+// table aligns the rows as a Markdown table.
+func table(rows []row) string {
+	cells := func(r row) []string { return []string{r.figure, r.ours, r.limit, r.ratio, r.how} }
+	width := make([]int, 5)
+	for _, r := range rows {
+		for i, c := range cells(r) {
+			width[i] = max(width[i], utf8.RuneCountInString(c))
+		}
+	}
+	var b strings.Builder
+	line := func(cs []string, fill string) {
+		for i, c := range cs {
+			b.WriteString("| " + c + strings.Repeat(fill, width[i]-utf8.RuneCountInString(c)) + " ")
+		}
+		b.WriteString("|\n")
+	}
+	for i, r := range rows {
+		line(cells(r), " ")
+		if i == 0 {
+			line(make([]string, 5), "-")
+		}
+	}
+	return b.String()
+}
+
+// ratio is ours to the limit or peer, as the table shows it.
+func ratio(ours, limit float64) string { return fmt.Sprintf("%.2f", ours/limit) }
+
+// count writes a number with its thousands apart.
+func count(v float64) string {
+	s := fmt.Sprintf("%.0f", v)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// micros writes a duration in microseconds.
+func micros(d time.Duration) string { return fmt.Sprintf("%.0f µs", float64(d.Nanoseconds())/1000) }
