@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"nagare/internal/api/admin"
+	"nagare/internal/model"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"), // idle keep-alive connections of the test's client
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+}
+
+func TestConfigFaults(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Config)
+		want   string // part of the error; "" for none
+	}{
+		"defaults":             {func(*Config) {}, ""},
+		"profile":              {func(c *Config) { c.Profile = "standard" }, "profile"},
+		"open without consent": {func(c *Config) { c.ListenIP = "192.0.2.1" }, "southbound-plaintext"},
+		"open with consent":    {func(c *Config) { c.ListenIP, c.SouthboundPlaintext = "192.0.2.1", true }, ""},
+		"open with tls": {func(c *Config) {
+			c.ListenIP, c.SouthboundCert, c.SouthboundKey, c.SouthboundCA = "192.0.2.1", "c", "k", "a"
+		}, ""},
+		"half of tls":       {func(c *Config) { c.SouthboundCert = "c" }, "go together"},
+		"no auth, open":     {func(c *Config) { c.ListenIP, c.SouthboundPlaintext, c.Auth = "192.0.2.1", true, "none" }, "loopback only"},
+		"every address":     {func(c *Config) { c.ListenIP, c.SouthboundPlaintext = "0.0.0.0", true }, "public-host"},
+		"no address":        {func(c *Config) { c.ListenIP = "localhost" }, "listen-ip"},
+		"no place for data": {func(c *Config) { c.DataDir = "" }, "data-dir"},
+		"port":              {func(c *Config) { c.AdminPort = 70000 }, "admin-port"},
+		"level":             {func(c *Config) { c.LogLevel = "loud" }, "log-level"},
+		"enrol":             {func(c *Config) { c.Enrol = "never" }, "enrol"},
+		"seconds":           {func(c *Config) { c.Audit = -1 }, "audit"},
+		"several at once":   {func(c *Config) { c.Enrol, c.Auth = "x", "y" }, "auth"},
+	} {
+		cfg := Defaults()
+		c.change(&cfg)
+		err := cfg.complete()
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: error %v, want one about %q", name, err, c.want)
+		}
+	}
+	cfg := Defaults()
+	cfg.Dial = []string{"192.0.2.7", "192.0.2.8:6641"}
+	if err := cfg.complete(); err != nil || cfg.Dial[0] != "192.0.2.7:6640" || cfg.Dial[1] != "192.0.2.8:6641" {
+		t.Errorf("dial %v %v, want port 6640 where none was given", cfg.Dial, err)
+	}
+}
+
+func TestLogLevels(t *testing.T) {
+	var b strings.Builder
+	l := &logs{handler: slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})}
+	l.level, l.levels, _ = parseLevels("warn,southbound=debug")
+	l.logger("southbound").Debug("heard")
+	l.logger("neutron").Info("not heard")
+	l.logger("neutron").With("a", 1).WithGroup("g").Warn("heard too")
+	if got := b.String(); !strings.Contains(got, "msg=heard sys=southbound") || strings.Contains(got, "not heard") || !strings.Contains(got, "heard too") {
+		t.Errorf("log:\n%s", got)
+	}
+}
+
+func commit(t *testing.T, st *store.Store, f func(*store.Txn)) store.Result {
+	t.Helper()
+	r, err := st.Commit(t.Context(), store.Origin{}, func(tx *store.Txn) error { f(tx); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestDHCPFeed follows one node's configuration: what concerns it moves its revision, nothing else does.
+func TestDHCPFeed(t *testing.T) {
+	st := store.New(tables.Schema, nil)
+	f := newDHCPFeed(st)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = f.run(ctx) }()
+	defer func() { cancel(); <-done }()
+
+	port := func(id model.PortID, owner string, n byte) model.Port {
+		return model.Port{ID: id, PortPlane: model.PortPlane{Network: "net", MAC: model.MAC{0xfa, 0x16, 0x3e, 0, 0, n}, Host: "controller",
+			DeviceOwner: owner, AdminStateUp: true, FixedIPs: []model.FixedIP{{Subnet: "sub", Addr: netip.AddrFrom4([4]byte{10, 0, 0, n})}}}}
+	}
+	at := commit(t, st, func(tx *store.Txn) {
+		tables.Networks.Put(tx, "net", model.Network{ID: "net", NetworkPlane: model.NetworkPlane{MTU: 1450}})
+		tables.Subnets.Put(tx, "sub", model.Subnet{ID: "sub", SubnetPlane: model.SubnetPlane{Network: "net", EnableDHCP: true,
+			CIDR: netip.MustParsePrefix("10.0.0.0/24"), Gateway: netip.MustParseAddr("10.0.0.1")}})
+		tables.Ports.Put(tx, "dhcp-port-000", port("dhcp-port-000", model.OwnerDHCP, 2))
+		tables.Ports.Put(tx, "vm", port("vm", "compute:nova", 3))
+	})
+	cfg, err := f.Config(t.Context(), "controller", 0)
+	if err != nil || len(cfg.Ports) != 1 || cfg.Revision != uint64(at.Revision) {
+		t.Fatalf("first configuration %+v %v", cfg, err)
+	}
+	p := cfg.Ports[0]
+	if p.Tap != "tapdhcp-port-0" || p.MTU != 1450 || len(p.Addresses) != 1 || len(p.Hosts) != 1 || p.Hosts[0].Hostname != "host-10-0-0-3" ||
+		p.Addresses[0].Gateway.String() != "10.0.0.1" {
+		t.Errorf("port %+v", p)
+	}
+	// Another network's port, and a new name, concern nobody here: a poll for something newer keeps waiting.
+	commit(t, st, func(tx *store.Txn) {
+		tables.Ports.Put(tx, "other", model.Port{ID: "other", PortPlane: model.PortPlane{Network: "elsewhere"}})
+		n, _ := tables.Networks.Get(tx, "net")
+		n.Name = "renamed"
+		tables.Networks.Put(tx, "net", n)
+	})
+	short, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	same, _ := f.Config(short, "controller", cfg.Revision)
+	stop()
+	if same.Revision != cfg.Revision {
+		t.Errorf("revision moved from %d to %d although nothing changed for the node", cfg.Revision, same.Revision)
+	}
+	// A new port on the network ends the wait.
+	got := make(chan int, 1)
+	go func() {
+		c, _ := f.Config(t.Context(), "controller", cfg.Revision)
+		got <- len(c.Ports[0].Hosts)
+	}()
+	commit(t, st, func(tx *store.Txn) { tables.Ports.Put(tx, "vm2", port("vm2", "compute:nova", 4)) })
+	select {
+	case n := <-got:
+		if n != 2 {
+			t.Errorf("%d hosts, want 2", n)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the poll did not end when a port was added")
+	}
+}
+
+// freePorts finds n TCP ports that nobody listens on.
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	out := make([]int, n)
+	for i := range out {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		out[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return out
+}
+
+// TestServe starts the whole server twice on one data directory and asks it by HTTP.
+func TestServe(t *testing.T) {
+	cfg := Defaults()
+	p := freePorts(t, 5)
+	cfg.NeutronPort, cfg.IdentityPort, cfg.AdminPort, cfg.OVSDBPort, cfg.OpenFlowPort = p[0], p[1], p[2], p[3], p[4]
+	cfg.DataDir, cfg.LogFile = t.TempDir(), filepath.Join(t.TempDir(), "log")
+	if err := Serve(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "--bootstrap-password-file") {
+		t.Fatalf("without a first password: %v", err)
+	}
+	cfg.BootstrapPasswordFile = filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(cfg.BootstrapPasswordFile, []byte("correct horse\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Timeout: 20 * time.Second}
+	defer client.CloseIdleConnections()
+	ask := func(method, url, token, body string) (int, http.Header, []byte) {
+		t.Helper()
+		r, _ := http.NewRequest(method, url, strings.NewReader(body))
+		if token != "" {
+			r.Header.Set("X-Auth-Token", token)
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			return 0, nil, nil
+		}
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, resp.Header, b
+	}
+	base := func(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
+	login := func(user string) string {
+		t.Helper()
+		code, head, body := ask("POST", base(cfg.IdentityPort)+"/v3/auth/tokens", "", fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],
+			"password":{"user":{"name":%q,"domain":{"id":"default"},"password":"correct horse"}}},
+			"scope":{"project":{"name":%q,"domain":{"id":"default"}}}}}`, user, user))
+		if code != 201 {
+			t.Fatalf("token for %s: %d %s", user, code, body)
+		}
+		return head.Get("X-Subject-Token")
+	}
+	var network string
+	for run := range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- Serve(ctx, cfg) }()
+		ready := false
+		for deadline := time.Now().Add(30 * time.Second); !ready && time.Now().Before(deadline); {
+			code, _, _ := ask("GET", base(cfg.AdminPort)+"/readyz", "", "")
+			ready = code == 200
+			select {
+			case err := <-ended:
+				t.Fatalf("run %d: server ended: %v", run, err)
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+		if !ready {
+			t.Fatal("not ready in time")
+		}
+		adm, demo := login("admin"), login("demo")
+		if run == 0 {
+			code, _, body := ask("POST", base(cfg.NeutronPort)+"/v2.0/networks", demo, `{"network":{"name":"n1"}}`)
+			var v struct{ Network struct{ ID string } }
+			if json.Unmarshal(body, &v); code != 201 {
+				t.Fatalf("network create: %d %s", code, body)
+			}
+			network = v.Network.ID
+		}
+		if code, _, body := ask("GET", base(cfg.NeutronPort)+"/v2.0/networks/"+network, demo, ""); code != 200 {
+			t.Errorf("run %d: the acknowledged network: %d %s", run, code, body)
+		}
+		var st admin.Status
+		if code, _, body := ask("GET", base(cfg.AdminPort)+"/nagare/v1/status", adm, ""); code != 200 || json.Unmarshal(body, &st) != nil || st.Networks != 1 || !st.InSync {
+			t.Errorf("run %d: status %d %s", run, code, body)
+		}
+		for what, want := range map[string]int{"/nagare/v1/status": 401, "/nagare/v1/nodes/x/flows": 401, "/healthz": 200} {
+			if code, _, _ := ask("GET", base(cfg.AdminPort)+what, "", ""); code != want {
+				t.Errorf("run %d: %s without a token: %d, want %d", run, what, code, want)
+			}
+		}
+		for what, want := range map[string]int{"/nagare/v1/topology": 200, "/nagare/v1/nodes": 200, "/nagare/v1/nodes/x/flows": 404,
+			"/nagare/v1/ports/x/explain": 404, "/nagare/v1/wait?revision=no": 400, "/nagare/v1/dhcp": 400, "/nagare/v1/dhcp?node=x": 200,
+			"/nagare/v1/wait?revision=1": 200, "/nagare/v1/wait?revision=999999&timeout=1": 504, "/nagare/v1/nodes/x/explain?flow=nonsense": 400} {
+			if code, _, body := ask("GET", base(cfg.AdminPort)+what, adm, ""); code != want {
+				t.Errorf("run %d: %s as admin: %d %s, want %d", run, what, code, body, want)
+			}
+		}
+		if code, _, _ := ask("GET", base(cfg.AdminPort)+"/nagare/v1/status", demo, ""); code != 403 {
+			t.Errorf("run %d: status as demo: %d, want 403", run, code)
+		}
+		if code, _, body := ask("DELETE", base(cfg.AdminPort)+"/nagare/v1/nodes/x", adm, ""); code != 404 {
+			t.Errorf("forget of an unknown node: %d %s", code, body)
+		}
+		if code, _, body := ask("GET", base(cfg.AdminPort)+"/metrics", "", ""); code != 200 || !strings.Contains(string(body), `nagare_objects{kind="network"} 1`) {
+			t.Errorf("run %d: metrics: %d", run, code)
+		}
+		second := Serve(t.Context(), cfg)
+		if second == nil {
+			t.Error("a second server started on the same data directory")
+		}
+		client.CloseIdleConnections()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("run %d: end: %v", run, err)
+		}
+	}
+	if b, err := os.ReadFile(cfg.LogFile); err != nil || strings.Contains(string(b), "correct horse") || !strings.Contains(string(b), "msg=ready") {
+		t.Errorf("log: %v\n%s", err, b)
+	}
+}
