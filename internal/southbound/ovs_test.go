@@ -59,7 +59,7 @@ func newSiteWith(t testing.TB, st *store.Store, ovsdbPort, ofPort int, change fu
 	s.ovsdbPort, s.ofPort = s.ovsdb.Addr().(*net.TCPAddr).Port, s.of.Addr().(*net.TCPAddr).Port
 	cfg := Config{Store: st, Rules: netvirt.Classic(), Check: pipeline.Check, ControllerPort: s.ofPort,
 		Log:     slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Timings: Timings{LLDP: 200 * time.Millisecond, Audit: time.Hour}}
+		Timings: Timings{LLDP: 200 * time.Millisecond, Audit: time.Hour, Probe: 2 * time.Second}}
 	change(&cfg)
 	s.hub = New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
