@@ -21,11 +21,11 @@ import (
 	"nagare/test/bench/cloud"
 )
 
-// refill restarts the ovs-vswitchd of one real node of a cloud of twenty: it comes back empty, and is full again once the hub
+// refill restarts the ovs-vswitchd of one real node of a cloud of fifty: it comes back empty, and is full again once the hub
 // has compared and its barrier has answered. Only then is the clock stopped; it starts when the switch's session does.
 func refill(h *host) []row {
 	const rounds = 3
-	s := cloud.Shape{Nodes: 20, Networks: 1000, Ports: 10}
+	s := cloud.Shape{Nodes: 50, Networks: 500, Ports: 10}
 	st := store.New(tables.Schema, nil)
 	hub, ovsdb := startHub(h, st)
 	sw := ovstest.Start(h)
@@ -107,7 +107,12 @@ func refill(h *host) []row {
 			<-tick.C
 		}
 		start := time.Now()
-		after := await("full", func(n southbound.NodeInfo) bool { return synced(n) && n.Flows == full })
+		compiled := false // in an earlier look, so that being in sync now means with all of it
+		after := await("full", func(n southbound.NodeInfo) bool {
+			was := compiled
+			compiled = n.Flows == full
+			return was && compiled && synced(n)
+		})
 		tick.Stop()
 		walls, cpu = append(walls, time.Since(start)), cpu+processorTime(h, pid)-burnt
 		sent += int(after.Sent.FlowMods - before.Sent.FlowMods)
