@@ -179,12 +179,13 @@ func (c *client) wantStatus(id, status string) {
 
 // nodeState is a node as the admin API tells it.
 type nodeState struct {
-	ID       string `json:"id"`
-	OVSDB    bool   `json:"ovsdb_connected"`
-	OpenFlow bool   `json:"openflow_connected"`
-	InSync   bool   `json:"in_sync"`
-	Problem  string `json:"problem"`
-	Flows    int    `json:"flows"`
+	ID       string    `json:"id"`
+	OVSDB    bool      `json:"ovsdb_connected"`
+	OpenFlow bool      `json:"openflow_connected"`
+	InSync   bool      `json:"in_sync"`
+	Problem  string    `json:"problem"`
+	Since    time.Time `json:"since"`
+	Flows    int       `json:"flows"`
 	Sent     struct {
 		FlowMods uint64 `json:"flow_mods"`
 		Drift    uint64 `json:"drift_healed"`

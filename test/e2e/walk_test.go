@@ -45,6 +45,7 @@ func TestWalkthrough(t *testing.T) {
 	}
 	walk() // goes on from where it is
 	s.must(s.lab("status")...)
+	s.part("Commands", commands)
 	s.part("BadInput", badInput)
 	for _, node := range []string{controller, compute} {
 		if err := equalLines(s.golden("instances", node), s.mustFlows(node)); err != nil {
