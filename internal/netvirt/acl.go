@@ -30,7 +30,7 @@ func classicACL(c *compile.Context) {
 		c.Shared(entry(pipeline.EgressACL, pipeline.PrioDHCPClient,
 			flow.M(flow.UDP(), flow.TPSrc(68), flow.TPDst(67)), pass))
 	}
-	if !p.PortSecurity {
+	if !p.PortSecurity || p.IsDHCP() {
 		return
 	}
 	c.Flow(entry(pipeline.EgressACL, pipeline.PrioDHCPServerDrop,
@@ -47,7 +47,7 @@ func classicACL(c *compile.Context) {
 			for _, f := range classicPermits(c, &p, &r) {
 				if !emitted[f.Key()] {
 					emitted[f.Key()] = true
-					c.Flow(f, compile.Because{Kind: "security-group-rule", ID: string(r.ID)})
+					c.Shared(f, compile.Because{Kind: "security-group-rule", ID: string(r.ID)})
 				}
 			}
 		}

@@ -114,7 +114,7 @@ func tunnelOFPorts(c *compile.Context, peers *compile.Query[peerList]) []uint32 
 		}
 	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out) // a node's old record may still name the address of another
 }
 
 func flood(peers *compile.Query[peerList]) func(*compile.Context) {

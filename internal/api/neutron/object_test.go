@@ -497,3 +497,16 @@ func TestUnavailable(t *testing.T) {
 	}
 	w.do("demo", "GET", "/v2.0/networks", "", 200)
 }
+
+// TestTrustedOwner: a port of the network's own services has no port security and no groups, whatever its network or the body
+// says; an outside DHCP agent's port could not answer otherwise.
+func TestTrustedOwner(t *testing.T) {
+	w := newWorld(t)
+	n := w.network("admin", `"name":"n"`)
+	for _, more := range []string{``, `,"port_security_enabled":true`} {
+		p := w.do("admin", "POST", "/v2.0/ports", `{"port":{"network_id":"`+n+`","device_owner":"network:dhcp","device_id":"dhcp-agent"`+more+`}}`, 201)
+		if on, groups := dig(p, "port", "port_security_enabled"), dig(p, "port", "security_groups"); on != false || len(groups.([]any)) != 0 {
+			t.Errorf("body with %q: port security %v, groups %v", more, on, groups)
+		}
+	}
+}

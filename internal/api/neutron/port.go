@@ -193,12 +193,14 @@ func buildPort(w *work, in *values) (model.Port, error) {
 	if p.PortSecurity = n.PortSecurityEnabled; in.has("port_security_enabled") {
 		p.PortSecurity = get[bool](in, "port_security_enabled")
 	}
+	// The network's own services are trusted, whatever was asked (as Neutron's port security extension has it).
+	p.PortSecurity = p.PortSecurity && !isNetworkDevice(dev)
 	p.AllowedPairs = get[[]model.AddressPair](in, "allowed_address_pairs")
 	if in.has("security_groups") {
 		if p.SecurityGroups, err = w.groupsOf(get[[]string](in, "security_groups")); err != nil {
 			return p, err
 		}
-	} else if p.PortSecurity && !isNetworkDevice(dev) {
+	} else if p.PortSecurity {
 		g, err := w.defaultGroup(p.Project)
 		if err != nil {
 			return p, err
