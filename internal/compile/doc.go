@@ -14,6 +14,14 @@
 // the other's object is in fault, the node goes on. A unit that panics is quarantined: it emits nothing and its object is in
 // fault.
 //
+// Memory decides how large a cloud one process can hold, so everything of which there are millions is small: matches, action
+// lists and subjects are kept once and counted, a unit with one flow and two reads is one object, and a flow's owner is all
+// that a ledger holds.
+//
+// Where to read: rules.go and context.go (what a rule is and sees), engine.go (a round), run.go (one unit), query.go (work that
+// nodes share), ledger.go (who owns what), delta.go (what changed), explain.go (why), then unit.go, set.go and deps.go (how it
+// is kept).
+//
 // The package knows the store and flows but none of the models; internal/netvirt holds the rules, internal/southbound feeds
 // snapshots in and carries deltas to the switches.
 package compile

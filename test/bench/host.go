@@ -49,6 +49,8 @@ func measure(f func(*host) []row) (rows []row, err error) {
 }
 
 func (h *host) Helper()                           {}
+func (h *host) Name() string                      { return "bench" }
+func (h *host) TempDir() string                   { return h.dir() }
 func (h *host) Cleanup(f func())                  { h.cleanups = append(h.cleanups, f) }
 func (h *host) Context() context.Context          { return h.ctx }
 func (h *host) Failed() bool                      { return h.failed }
@@ -56,6 +58,8 @@ func (h *host) Log(args ...any)                   { fmt.Fprintln(os.Stderr, args
 func (h *host) Logf(format string, args ...any)   { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 func (h *host) Fatal(args ...any)                 { panic(failure{errors.New(fmt.Sprint(args...))}) }
 func (h *host) Fatalf(format string, args ...any) { panic(failure{fmt.Errorf(format, args...)}) }
+func (h *host) Error(args ...any)                 { h.Fatal(args...) }
+func (h *host) Errorf(format string, args ...any) { h.Fatalf(format, args...) }
 func (h *host) Skipf(string, ...any)              { panic(failure{errSkipped}) }
 
 // must ends the section if err is not nil.
