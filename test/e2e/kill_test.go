@@ -123,8 +123,11 @@ func TestServerKilled(t *testing.T) {
 	watch := s.watchActive(demo, "vm01", "vm02", "vm03")
 
 	st := newStorm(s, demo, admin, stormNet, stormSubnet, s.instance("vm04").PortID)
-	for round, changes := range []int{150, 40, 300, 90, 200} {
+	for round, changes := range []int{150, 40, 300, 90, 200, 20, 120, 60, 250, 110} {
 		s.part(fmt.Sprintf("Kill%d", round+1), func(s *site) {
+			if round%3 == 2 { // otherwise the switches may not have called yet
+				admin.settled(settleWithin, controller, compute)
+			}
 			began := time.Now()
 			n := st.blow(s, changes, func() { s.kill("server", s.serverPID()) })
 			t.Logf("%d changes acknowledged in %v before the kill (%.0f/s)", n, time.Since(began).Round(time.Millisecond), float64(n)/time.Since(began).Seconds())
