@@ -31,7 +31,9 @@ func (s *Session) Unlock(ctx context.Context, name string) error {
 
 func (s *Session) lock(ctx context.Context, method, name string) (owned bool, err error) {
 	s.mu.Lock()
-	s.locks[name] = s.locks[name] // known from now on: a notice may come even if ctx ends first
+	if _, known := s.locks[name]; !known {
+		s.locks[name] = false // from now on: a notice may come even if ctx ends first
+	}
 	s.mu.Unlock()
 	err = s.call(ctx, method, nameParam(name), func(p *jsonscan.Scanner) error {
 		got := false

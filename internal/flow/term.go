@@ -145,7 +145,6 @@ var (
 	onARPSHA = on(openflow.FieldARPSHA).needs(EthARP)
 	onARPTHA = on(openflow.FieldARPTHA).needs(EthARP)
 
-	onICMPv6Type    = on(openflow.FieldICMPv6Type).over(EthIPv6, ProtoICMPv6)
 	onNDTarget      = on(openflow.FieldNDTarget).over(EthIPv6, ProtoICMPv6)
 	onNDSLL         = on(openflow.FieldNDSLL).over(EthIPv6, ProtoICMPv6)
 	onNDTLL         = on(openflow.FieldNDTLL).over(EthIPv6, ProtoICMPv6)

@@ -134,12 +134,3 @@ func findUser(r store.Reader, name, domain string) (User, bool) {
 	}
 	return User{}, false
 }
-
-func findRole(r store.Reader, name string) (Role, bool) {
-	for x := range rolesByName.By(r, name) {
-		if x.Name == name && x.Domain == "" {
-			return x, true
-		}
-	}
-	return Role{}, false
-}

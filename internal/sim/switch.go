@@ -20,7 +20,6 @@ type Switch struct {
 
 	tables [256]*table
 	groups map[uint32]flow.Group
-	count  int
 }
 
 // NewSwitch is a switch without flows and with a connection tracker of its own.
