@@ -206,5 +206,10 @@ func (l *Lab) OpenRC(user string) ([]string, error) {
 	if s.Config.Bare {
 		return nil, fmt.Errorf("lab %s: has no server of its own", l.Name)
 	}
-	return l.credentials(user, "http://"+s.Config.HostIP)
+	vars, err := l.credentials(user, "http://"+s.Config.HostIP)
+	if err != nil {
+		return nil, err
+	}
+	// For nagare's own commands: a lab may be reached at another loopback address.
+	return append(vars, fmt.Sprintf("NAGARE_SERVER=http://%s:%d", s.Config.HostIP, portAdmin)), nil
 }
