@@ -28,12 +28,10 @@ type ofSession struct {
 	node model.NodeID
 	peer identity
 	dpid uint64
-	// empty is set until the first comparison if the switch held no flows then: it forwards nothing, so a bulk load may go as
-	// plain messages. It belongs to the node's loop.
-	empty bool
 	// refused are flows that the switch would not take, so that they are not sent over and over. It belongs to the node's loop.
 	refused map[flow.Key]refusal
 	foreign chan struct{} // capacity 1: the switch told of a change that is not ours
+	watched bool          // its flows are monitored; belongs to the node's loop
 }
 
 type refusal struct {
@@ -101,7 +99,6 @@ func (h *Hub) ServeOpenFlow(ctx context.Context, nc net.Conn) error {
 	o.log.Info("node connected", "session", "openflow", "dpid", fmt.Sprintf("%016x", o.dpid))
 	defer h.detachOF(t, o)
 	t.poke()
-	o.watchFlows(ctx)
 	lldp := time.NewTicker(h.cfg.Timings.LLDP)
 	defer lldp.Stop()
 	settle := time.NewTimer(time.Hour) // lets a foreign writer finish before its work is undone
@@ -131,7 +128,13 @@ const foreignSettle = 300 * time.Millisecond
 
 // watchFlows asks the switch to tell of changes that others make to its flows (ONF extension 187, flow monitors). A switch
 // that cannot is audited by dump from time to time, as every switch is.
+//
+// It begins after the first comparison: a switch being filled need not tell of it.
 func (o *ofSession) watchFlows(ctx context.Context) {
+	if o.watched {
+		return
+	}
+	o.watched = true
 	ctx, cancel := context.WithTimeout(ctx, o.hub.cfg.Timings.Request)
 	defer cancel()
 	_, err := o.c.StartMonitor(ctx, &openflow.FlowMonitor{ID: 1, Table: openflow.TableAll,
@@ -230,7 +233,6 @@ func (o *ofSession) dump(ctx context.Context) (compile.Desired, error) {
 		}
 		d.Meters[m.ID] = w
 	}
-	o.empty = len(d.Flows) == 0
 	for k, r := range o.refused { // as good as there: it was tried and will be tried again when it changes
 		if _, ok := d.Flows[k]; !ok {
 			d.Flows[k] = r.Flow
@@ -317,17 +319,9 @@ func (o *ofSession) applyFlows(ctx context.Context, cs *changeSet) error {
 	return o.barrier(ctx)
 }
 
-// push sends messages as one atomic bundle, or plainly to a switch that held nothing yet. It returns which ones were refused.
+// push sends messages as one atomic bundle and returns which ones were refused. A bundle is also the cheapest way to fill an
+// empty switch: plain messages cost it a flush of its flow monitors each.
 func (o *ofSession) push(ctx context.Context, ms []openflow.Message) ([]openflow.ModError, error) {
-	if o.empty {
-		o.empty = false
-		err := o.c.Apply(ctx, ms...)
-		var batch *openflow.BatchError
-		if errors.As(err, &batch) {
-			return batch.Failed, err
-		}
-		return nil, err
-	}
 	err := o.c.SendBundle(ctx, openflow.BundleAtomic|openflow.BundleOrdered, ms...)
 	var bundle *openflow.BundleError
 	if errors.As(err, &bundle) {

@@ -129,6 +129,7 @@ func (t *target) compare(ctx context.Context, db *dbSession, of *ofSession, why 
 	if err := t.send(ctx, db, of, cs); err != nil {
 		return false, err
 	}
+	of.watchFlows(ctx)
 	h.mu.Lock()
 	if t.of == of && t.db == db {
 		t.resync = ""
