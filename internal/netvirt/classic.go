@@ -17,7 +17,7 @@ const Bridge = "br-int"
 // security boundary: tables 40 and 90 let pass what no flow drops.
 func Classic() *compile.Rulebook {
 	b := &compile.Rulebook{}
-	peers := declarePeers(b)
+	peers, numbers := declarePeers(b), declareTunnelNumbers(b)
 	tunnel := b.Add(compile.Rule{Name: "tunnel/port", Kind: "node", Run: tunnelPort,
 		Doc: "a VXLAN port towards each peer, once any port of a tunnelled network is plugged anywhere"})
 	tunnels := b.Add(compile.Rule{Name: "tunnel/mesh", Kind: "node", Run: mesh(peers, tunnel),
@@ -26,9 +26,9 @@ func Classic() *compile.Rulebook {
 		Doc: "a plugged port: admitted with its own MAC only, and reached by it"})
 	remote := b.Add(compile.Rule{Name: "l2/remote-port", Kind: "port", Run: remotePort(declareRemoteHalf(b)),
 		Doc: "the way to a port of another node, through its tunnel"})
-	entry := b.Add(compile.Rule{Name: "l2/tunnel-entry", Kind: "network", Run: tunnelEntry(peers),
+	entry := b.Add(compile.Rule{Name: "l2/tunnel-entry", Kind: "network", Run: tunnelEntry(numbers),
 		Doc: "frames of a network that is present here enter from every tunnel"})
-	flood := b.Add(compile.Rule{Name: "l2/flood", Kind: "network", Run: flood(peers),
+	flood := b.Add(compile.Rule{Name: "l2/flood", Kind: "network", Run: flood(numbers),
 		Doc: "broadcast and multicast to the network's ports here and, from here, into every tunnel; the rest is dropped"})
 	acl := b.Add(compile.Rule{Name: "acl/port", Kind: "port", Run: classicACL,
 		Doc: "stateless permits of the port's groups, address check, DHCP server guard"})

@@ -83,20 +83,20 @@ func remotePort(half *compile.Query[remoteHalf]) func(*compile.Context) {
 		if h.Host == "" || string(h.Host) == c.Node {
 			return
 		}
-		if out := tunnelOFPort(c, h.VTEP); out != 0 {
+		if out := tunnelNumber(c, model.NodeID(c.Node), h.VTEP); out != 0 {
 			c.Flow(entry(pipeline.L2Forward, pipeline.PrioUnicast,
 				flow.M(flow.TunID(h.VNI), flow.EthDst(h.MAC)), flow.Do(flow.Output(out))))
 		}
 	}
 }
 
-func tunnelEntry(peers *compile.Query[peerList]) func(*compile.Context) {
+func tunnelEntry(tunnels *compile.Query[numberList]) func(*compile.Context) {
 	return func(c *compile.Context) {
 		vni, ok := tunnelID(c, model.NetworkID(c.Subject))
 		if !ok {
 			return
 		}
-		for _, in := range tunnelOFPorts(c, peers) {
+		for _, in := range compile.Ask(c, tunnels, c.Node).all() {
 			c.Flow(entry(pipeline.Classifier, pipeline.PrioTunnel,
 				flow.M(flow.TunID(vni), flow.InPort(in)),
 				flow.Do(flow.LoadReg(0, fromTunnel), to(pipeline.Responder))))
@@ -104,20 +104,7 @@ func tunnelEntry(peers *compile.Query[peerList]) func(*compile.Context) {
 	}
 }
 
-// tunnelOFPorts are the port numbers of the node's tunnels, ascending.
-func tunnelOFPorts(c *compile.Context, peers *compile.Query[peerList]) []uint32 {
-	var out []uint32
-	_, ps := compile.Ask(c, peers, "").others(c.Node)
-	for _, p := range ps {
-		if n := tunnelOFPort(c, p.IP); n != 0 {
-			out = append(out, n)
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out) // a node's old record may still name the address of another
-}
-
-func flood(peers *compile.Query[peerList]) func(*compile.Context) {
+func flood(tunnels *compile.Query[numberList]) func(*compile.Context) {
 	groupBit := model.MAC{0x01}
 	return func(c *compile.Context) {
 		net := model.NetworkID(c.Subject)
@@ -135,7 +122,7 @@ func flood(peers *compile.Query[peerList]) func(*compile.Context) {
 			return
 		}
 		slices.Sort(local)
-		everywhere := append(slices.Clone(local), tunnelOFPorts(c, peers)...)
+		everywhere := append(slices.Clone(local), compile.Ask(c, tunnels, c.Node).all()...)
 		slices.Sort(everywhere)
 		multicast := flow.EthDstMasked(groupBit, groupBit)
 		c.Flow(entry(pipeline.L2Forward, pipeline.PrioFloodTunnel,
