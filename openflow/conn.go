@@ -48,8 +48,8 @@ type Config struct {
 // Handler has the callbacks for what the switch sends unasked; nil ones drop
 // it. They run one after the other, in the order of arrival, on a goroutine of
 // the Conn. They may send and request on the Conn, but must not Close it (see Abort).
-// When they are too slow, packet-ins and stray errors are dropped and counted;
-// anything else that finds no room ends the connection with ErrOverrun, since
+// When they are too slow, packet-ins, flow updates and stray errors are dropped
+// and counted; anything else that finds no room ends the connection with ErrOverrun, since
 // the caller's picture of the switch would be wrong.
 type Handler struct {
 	PacketIn    func(*PacketIn)
@@ -69,6 +69,7 @@ type Stats struct {
 	MessagesIn, BytesIn, BytesOut uint64
 	PacketInsDropped              uint64
 	ErrorsDropped                 uint64
+	FlowUpdatesDropped            uint64 // with a consumer that is behind: compare by dump
 }
 
 // Conn is one OpenFlow session with a switch. One goroutine reads, so messages
@@ -92,7 +93,7 @@ type Conn struct {
 	hello   chan *Hello
 	greeted bool // reader only
 
-	msgsIn, bytesIn, bytesOut, lostPackets, lostErrors atomic.Uint64
+	msgsIn, bytesIn, bytesOut, lostPackets, lostErrors, lostUpdates atomic.Uint64
 }
 
 // call is a request in progress: the xids from first on, n of them. got runs
@@ -155,7 +156,7 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
 // Stats returns the counters.
 func (c *Conn) Stats() Stats {
-	return Stats{c.msgsIn.Load(), c.bytesIn.Load(), c.bytesOut.Load(), c.lostPackets.Load(), c.lostErrors.Load()}
+	return Stats{c.msgsIn.Load(), c.bytesIn.Load(), c.bytesOut.Load(), c.lostPackets.Load(), c.lostErrors.Load(), c.lostUpdates.Load()}
 }
 
 func (c *Conn) fail(err error) {
@@ -290,7 +291,9 @@ func (c *Conn) event(h Header, m Message, size int) error {
 	case *FlowMonitorState:
 		wanted = hd.MonitorHeld != nil
 	case *MultipartReply:
-		wanted = IsFlowUpdate(m) && hd.FlowUpdate != nil
+		// Flow updates come by the thousand when somebody empties a table. Those that find no room are behind others in
+		// the queue, so the consumer learns that there is something to compare.
+		wanted, lost = IsFlowUpdate(m) && hd.FlowUpdate != nil, &c.lostUpdates
 	case *RawMessage, *Experimenter:
 		wanted, lost = hd.Other != nil, &c.lostErrors
 	default: // late answers to requests that were given up

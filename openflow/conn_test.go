@@ -186,13 +186,14 @@ func TestStrayErrorsAndEvents(t *testing.T) {
 	}
 }
 
-// TestSlowHandlers: packet-ins are dropped and counted, port changes are not.
+// TestSlowHandlers: packet-ins and flow updates are dropped and counted, port changes are not.
 func TestSlowHandlers(t *testing.T) {
 	release := make(chan struct{})
 	sw := oftest.New(oftest.Options{})
 	c := pair(t, sw, of.Config{EventBytes: 16 << 10, Handler: of.Handler{
 		PacketIn:   func(*of.PacketIn) { <-release },
 		PortStatus: func(*of.PortStatus) { <-release },
+		FlowUpdate: func([]of.FlowUpdate) { <-release },
 	}})
 	defer close(release)
 	ctx := testContext(t)
@@ -207,6 +208,18 @@ func TestSlowHandlers(t *testing.T) {
 	}
 	if n := c.Stats().PacketInsDropped; n < 80 || n >= 100 {
 		t.Errorf("%d packet-ins dropped", n)
+	}
+	update := &of.MultipartReply{Type: of.MPExperimenter, Body: (&of.FlowMonitor{}).Request().Body[:8]}
+	for range 100 {
+		if err := sw.SendRaw(update.AppendMessage(nil, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Barrier(ctx); err != nil {
+		t.Fatalf("session ended by flow updates: %v", err)
+	}
+	if n := c.Stats().FlowUpdatesDropped; n == 0 {
+		t.Error("no flow update was dropped")
 	}
 	for i := range 200 {
 		if sw.SetPort(of.Port{No: uint32(i + 1)}) != nil {

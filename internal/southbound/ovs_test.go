@@ -4,6 +4,7 @@ package southbound
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -232,7 +233,14 @@ func TestTwoNodes(t *testing.T) {
 	check := func(when string) {
 		t.Helper()
 		for name, sw := range map[string]*ovstest.Switch{"controller": a, "compute": b} {
-			if d := cmp.Diff(s.desired(name), dumped(t, sw)); d != "" {
+			// Port numbers may still be on their way; what counts is where it ends.
+			var d string
+			if ovstest.Poll(patience, func() error {
+				if d = cmp.Diff(s.desired(name), dumped(t, sw)); d != "" {
+					return errors.New("flows differ")
+				}
+				return nil
+			}) != nil {
 				t.Errorf("%s, %s (-want +got):\n%s", when, name, d)
 			}
 		}

@@ -68,7 +68,7 @@ func (a *authority) pool() *x509.CertPool {
 // TestTLS shows that with certificates a node is who its certificate says, wherever it comes from, and nobody else.
 func TestTLS(t *testing.T) {
 	ca := newAuthority(t)
-	s := newSite(t, store.New(tables.Schema, nil), 0, 0)
+	s := newSiteWith(t, store.New(tables.Schema, nil), 0, 0, func(c *Config) { c.Timings.Request = 3 * time.Second })
 	server := &tls.Config{Certificates: []tls.Certificate{ca.issue("nagare")}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool(), MinVersion: tls.VersionTLS12}
 	open := func(serve func(context.Context, net.Conn) error) net.Listener {
 		l, err := tls.Listen("tcp", "127.0.0.1:0", server)
