@@ -105,8 +105,12 @@ func (l *Lab) nodeHealth(ctx context.Context, s *State, n Node) error {
 	if s.Config.Bare {
 		return nil
 	}
-	return l.connected(ctx, n)
+	// ovsdb-server writes is_connected down only every few seconds: before a node is called unconnected it gets that long.
+	return until(ctx, staleFor, "connected", func(ctx context.Context) error { return l.connected(ctx, n) })
 }
+
+// staleFor is how old the state of a connection may be in Open vSwitch's database.
+const staleFor = 8 * time.Second
 
 // Labs lists the names of the labs that have state below a directory.
 func Labs(base string) []string {
