@@ -23,9 +23,7 @@ import (
 // one direction is passed on while the other still carries data, a target that
 // does not listen closes the connection, and stopping leaves no goroutine.
 func TestForward(t *testing.T) {
-	if err := lab.Require(); err != nil {
-		t.Skipf("entering a namespace: %v", err)
-	}
+	needLab(t)
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	far, err := net.Listen("tcp4", "127.0.0.92:0")
 	if err != nil {

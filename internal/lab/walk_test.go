@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -32,7 +33,10 @@ func walked(t *testing.T, l *lab.Lab, o lab.WalkOptions) []lab.Statement {
 
 func needOpenStackClient(t *testing.T) {
 	if _, err := exec.LookPath("openstack"); err != nil {
-		t.Skip("the openstack client is not installed")
+		if os.Getenv("NAGARE_NO_OPENSTACK") == "1" {
+			t.Skip("no openstack client here, and NAGARE_NO_OPENSTACK=1")
+		}
+		t.Fatal("the openstack client is not installed; run make setup, or set NAGARE_NO_OPENSTACK=1")
 	}
 }
 

@@ -27,7 +27,6 @@ type dbSession struct {
 	local string // our address as the node reached it
 	peer  identity
 	node  model.NodeID
-	since time.Time
 }
 
 func (d *dbSession) close(why error) {
@@ -41,7 +40,7 @@ func (h *Hub) ServeOVSDB(ctx context.Context, nc net.Conn) error {
 	if err != nil {
 		return fmt.Errorf("ovsdb %w", err)
 	}
-	d := &dbSession{hub: h, local: host(nc.LocalAddr()), peer: peer, since: time.Now(),
+	d := &dbSession{hub: h, local: host(nc.LocalAddr()), peer: peer,
 		log: h.log.With("peer", nc.RemoteAddr().String())}
 	d.s = ovsdb.NewSession(nc, ovsdb.Options{ProbeInterval: h.cfg.Timings.Probe})
 	defer d.s.Close()
@@ -134,9 +133,6 @@ func (h *Hub) record(ctx context.Context, d *dbSession, c claim) error {
 		tables.Nodes.Put(tx, c.ID, n)
 		return nil
 	})
-	if err == nil && h.cfg.OnNode != nil {
-		h.cfg.OnNode()
-	}
 	return err
 }
 

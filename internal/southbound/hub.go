@@ -27,8 +27,6 @@ type Config struct {
 	Enrol   Enrolment
 	// ControllerPort is the TCP port that nodes are told to reach OpenFlow at; the address is the one they reached OVSDB at.
 	ControllerPort int
-	// OnNode, if set, is called after a node's record was made or changed; it must return at once.
-	OnNode func()
 }
 
 // Enrolment says what happens to a node that was never seen before.
