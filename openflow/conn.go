@@ -55,7 +55,7 @@ type Handler struct {
 	PacketIn    func(*PacketIn)
 	PortStatus  func(*PortStatus)
 	FlowRemoved func(*FlowRemoved)
-	FlowUpdate  func([]FlowUpdate)
+	FlowUpdate  func([]FlowUpdate) // nil: some were dropped, compare by dump
 	MonitorHeld func(*FlowMonitorState)
 	// Error is called for errors that answer no request in progress: those of
 	// messages given to Send, by xid.
@@ -94,6 +94,7 @@ type Conn struct {
 	greeted bool // reader only
 
 	msgsIn, bytesIn, bytesOut, lostPackets, lostErrors, lostUpdates atomic.Uint64
+	updatesMissed                                                   atomic.Bool // and the handler has yet to be told
 }
 
 // call is a request in progress: the xids from first on, n of them. got runs
@@ -291,8 +292,7 @@ func (c *Conn) event(h Header, m Message, size int) error {
 	case *FlowMonitorState:
 		wanted = hd.MonitorHeld != nil
 	case *MultipartReply:
-		// Flow updates come by the thousand when somebody empties a table. Those that find no room are behind others in
-		// the queue, so the consumer learns that there is something to compare.
+		// Flow updates come by the thousand when somebody empties a table: the consumer is told that some are missing.
 		wanted, lost = IsFlowUpdate(m) && hd.FlowUpdate != nil, &c.lostUpdates
 	case *RawMessage, *Experimenter:
 		wanted, lost = hd.Other != nil, &c.lostErrors
@@ -305,12 +305,18 @@ func (c *Conn) event(h Header, m Message, size int) error {
 		return ErrOverrun
 	}
 	lost.Add(1)
+	if lost == &c.lostUpdates {
+		c.updatesMissed.Store(true) // the queue is full, so dispatch has yet to run
+	}
 	return nil
 }
 
 // dispatch runs on the handler goroutine.
 func (c *Conn) dispatch(ev event) {
 	hd := &c.cfg.Handler
+	if c.updatesMissed.Swap(false) {
+		hd.FlowUpdate(nil)
+	}
 	switch m := ev.msg.(type) {
 	case *PacketIn:
 		hd.PacketIn(m)

@@ -188,12 +188,20 @@ func TestStrayErrorsAndEvents(t *testing.T) {
 
 // TestSlowHandlers: packet-ins and flow updates are dropped and counted, port changes are not.
 func TestSlowHandlers(t *testing.T) {
-	release := make(chan struct{})
+	release, told := make(chan struct{}), make(chan struct{}, 1)
 	sw := oftest.New(oftest.Options{})
 	c := pair(t, sw, of.Config{EventBytes: 16 << 10, Handler: of.Handler{
 		PacketIn:   func(*of.PacketIn) { <-release },
 		PortStatus: func(*of.PortStatus) { <-release },
-		FlowUpdate: func([]of.FlowUpdate) { <-release },
+		FlowUpdate: func(us []of.FlowUpdate) {
+			if us == nil {
+				select {
+				case told <- struct{}{}:
+				default:
+				}
+			}
+			<-release
+		},
 	}})
 	defer close(release)
 	ctx := testContext(t)
@@ -220,6 +228,12 @@ func TestSlowHandlers(t *testing.T) {
 	}
 	if n := c.Stats().FlowUpdatesDropped; n == 0 {
 		t.Error("no flow update was dropped")
+	}
+	release <- struct{}{} // one packet-in goes through; before the next comes the news that updates are missing
+	select {
+	case <-told:
+	case <-ctx.Done():
+		t.Error("the handler was not told that flow updates are missing")
 	}
 	for i := range 200 {
 		if sw.SetPort(of.Port{No: uint32(i + 1)}) != nil {

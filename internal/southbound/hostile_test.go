@@ -361,3 +361,61 @@ func TestLostNode(t *testing.T) {
 		t.Errorf("%d flow mods were sent when the node came back, want none", got-mods)
 	}
 }
+
+// TestActiveNeedsConfirmation shows that a plugged port whose flows were compiled and sent is not ACTIVE before its node's
+// barrier has answered.
+func TestActiveNeedsConfirmation(t *testing.T) {
+	const id = "11111111-1111"
+	s := newSite(t, store.New(tables.Schema, nil), 0, 0)
+	n := s.fake("a")
+	s.synced(1)
+	n.sw.Silence(true)
+	s.commit(func(tx *store.Txn) { network(tx); tables.Ports.Put(tx, id, vm(id, "a", 3)) })
+	n.plug(t, id)
+	s.until("plugged", func() bool {
+		_, ok := tables.InterfacesByIface.First(s.st.Snapshot(), model.PlugKey("a", id))
+		return ok
+	})
+	if err := s.hub.WaitCompiled(t.Context(), s.st.Snapshot().Seq()); err != nil {
+		t.Fatal(err)
+	}
+	waits := false
+	if err := s.hub.do(t.Context(), func() { _, waits = s.hub.status.open["a"][id] }); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.status(id).Status; !waits || got == model.StatusActive {
+		t.Errorf("status %q, waits for its node: %v, while the switch has confirmed nothing", got, waits)
+	}
+	n.sw.Silence(false)
+	n.sw.Drop() // what it swallowed it will never answer
+	s.until("active once confirmed", func() bool { return s.status(id).Status == model.StatusActive })
+}
+
+// TestJudgedStill shows that a verdict about one binding is not written for the next one.
+func TestJudgedStill(t *testing.T) {
+	const id = "11111111-1111"
+	s := newSite(t, store.New(tables.Schema, nil), 0, 0)
+	a, b := s.fake("a"), s.fake("b")
+	s.synced(2)
+	s.commit(func(tx *store.Txn) { network(tx); tables.Ports.Put(tx, id, vm(id, "a", 3)) })
+	a.plug(t, id)
+	b.plug(t, id) // as during a live migration
+	s.until("active on a", func() bool { return s.status(id).Status == model.StatusActive })
+	var v verdict
+	if err := s.hub.do(t.Context(), func() { v, _ = s.hub.judge(s.hub.engine.Snapshot(), id) }); err != nil {
+		t.Fatal(err)
+	}
+	check := func(want bool) {
+		t.Helper()
+		s.commit(func(tx *store.Txn) {
+			p, _ := tables.Ports.Get(tx, id)
+			if got := judgedStill(tx, &p, v); got != want {
+				t.Errorf("judged %+v, port at %s: still so %v, want %v", v, p.Host, got, want)
+			}
+		})
+	}
+	check(true)
+	s.commit(func(tx *store.Txn) { tables.Ports.Put(tx, id, vm(id, "b", 3)) })
+	check(false)
+	s.until("active on b", func() bool { return s.status(id).Status == model.StatusActive })
+}

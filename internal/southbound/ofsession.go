@@ -62,8 +62,8 @@ func (h *Hub) ServeOpenFlow(ctx context.Context, nc net.Conn) error {
 			}
 		},
 		FlowUpdate: func(us []openflow.FlowUpdate) {
-			// Own changes come abbreviated; anything else is somebody else's hand on the switch.
-			if slices.ContainsFunc(us, func(u openflow.FlowUpdate) bool { return u.Event != openflow.UpdateAbbrev }) {
+			// Own changes come abbreviated; anything else is somebody else's hand on the switch, and what was missed may be.
+			if len(us) == 0 || slices.ContainsFunc(us, func(u openflow.FlowUpdate) bool { return u.Event != openflow.UpdateAbbrev }) {
 				select {
 				case o.foreign <- struct{}{}:
 				default:

@@ -102,8 +102,8 @@ func (h *Hub) settleStatuses(ctx context.Context, snap *store.Snapshot, confirme
 				switch {
 				case v.status == "" || !ok:
 					tables.Statuses.Delete(tx, id)
-				case v.status == model.StatusActive && !locatedStill(tx, &p):
-					// it moved meanwhile; its own change has opened it again
+				case v.status == model.StatusActive && !judgedStill(tx, &p, v):
+					// it was changed or unplugged meanwhile, and that has opened it again
 				default:
 					tables.Statuses.Put(tx, id, model.PortStatus{Port: id, Status: v.status, Reason: v.reason, Since: time.Now().UTC()})
 				}
@@ -132,13 +132,19 @@ func (h *Hub) reopen(ctx context.Context, want map[model.PortID]verdict) {
 	})
 }
 
-func locatedStill(r store.Reader, p *model.Port) bool {
-	_, ok := tables.Located(r, p.ID)
-	return ok
+// judgedStill reports whether the port is as it was when it was judged: a binding that changed since may name a node that has
+// confirmed nothing.
+func judgedStill(r store.Reader, p *model.Port, v verdict) bool {
+	_, located := tables.Located(r, p.ID)
+	info, _ := tables.Ports.Info(r, p.ID)
+	return located && info.Seq == v.seq
 }
 
 // verdict is a port's status; the zero one means that there is no such port.
-type verdict struct{ status, reason string }
+type verdict struct {
+	status, reason string
+	seq            uint64 // of an ACTIVE one: the state in which the port's plane last changed
+}
 
 // judge tells a port's status, or the node that must report or confirm before it can be told.
 func (h *Hub) judge(snap *store.Snapshot, id model.PortID) (v verdict, waitFor model.NodeID) {
@@ -159,16 +165,16 @@ func (h *Hub) judge(snap *store.Snapshot, id model.PortID) (v verdict, waitFor m
 	defer h.mu.Unlock()
 	t := h.nodes[p.Host]
 	if t != nil && t.lost {
-		return verdict{model.StatusDown, fmt.Sprintf("node %s has not been heard of since %s", p.Host, t.since.UTC().Format(time.RFC3339))}, ""
+		return verdict{status: model.StatusDown, reason: fmt.Sprintf("node %s has not been heard of since %s", p.Host, t.since.UTC().Format(time.RFC3339))}, ""
 	}
 	// Without an interface it is plugged as far as we remember: its node has yet to report.
 	if !ok || t == nil || t.confirmedLocked().Seq < need {
 		return verdict{}, p.Host
 	}
 	if why, bad := t.refused[string(id)]; bad {
-		return verdict{model.StatusError, why}, ""
+		return verdict{status: model.StatusError, reason: why}, ""
 	}
-	return verdict{status: model.StatusActive}, ""
+	return verdict{status: model.StatusActive, seq: port.Seq}, ""
 }
 
 // findLost marks nodes that have been without a session for too long, and has their ports judged: they count as down until the
