@@ -279,6 +279,29 @@ func TestPruneNeedsReport(t *testing.T) {
 	if got := again.status("11111111-1111").Status; got != model.StatusActive {
 		t.Errorf("status %q while the node has yet to report, want it to stay ACTIVE", got)
 	}
+	// A session that was admitted and has yet to report: whatever wakes the node's loop then, it must leave the switch alone.
+	ours, theirs := net.Pipe()
+	n.db.Serve(theirs)
+	early := &dbSession{hub: again.hub, s: ovsdb.NewSession(ours, ovsdb.Options{}), m: ovsdb.NewMirror(database, mirrored),
+		local: "127.0.0.1", node: "a", log: again.hub.log}
+	if err := early.s.Monitor(t.Context(), early.m); err != nil {
+		t.Fatal(err)
+	}
+	again.hub.mu.Lock()
+	target := again.hub.nodes["a"]
+	target.db = early
+	again.hub.mu.Unlock()
+	if _, err := target.round(t.Context()); err != nil {
+		t.Error(err)
+	}
+	again.hub.mu.Lock()
+	target.db = nil
+	again.hub.mu.Unlock()
+	early.s.Close()
+	if got := n.sw.Counts().FlowMods; got != mods {
+		t.Errorf("%d flow mods were sent before the node had reported its interfaces", got-mods)
+	}
+
 	if err := n.db.Dial("tcp", again.ovsdb.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
