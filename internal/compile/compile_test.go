@@ -18,6 +18,7 @@ import (
 	"nagare/internal/compile"
 	"nagare/internal/flow"
 	"nagare/internal/store"
+	"nagare/openflow"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -30,6 +31,7 @@ type thing struct {
 	In     uint16
 	Out    uint32
 	Shared bool
+	Merged bool     // contributes to the flow
 	Twice  bool     // a second flow for the same match
 	Boom   bool     // the rule panics
 	Ask    string   // take Out from the query with this key
@@ -67,7 +69,7 @@ func newWorld(t testing.TB, nodes ...string) *world {
 	})
 	store.From(on, w.things, func(_ store.Reader, x thing) []string { return []string{x.ID} })
 
-	w.book = &compile.Rulebook{}
+	w.book = &compile.Rulebook{Merge: together}
 	out := compile.DeclareQuery(w.book, "out", func(r store.Reader, key string) uint32 {
 		w.count("query")
 		x, _ := w.things.Get(r, key)
@@ -97,6 +99,10 @@ func newWorld(t testing.TB, nodes ...string) *world {
 		}
 		if x.Boom {
 			panic("boom")
+		}
+		if x.Merged {
+			c.Merge(x.flow(), compile.Because{Kind: "part", ID: x.ID})
+			return
 		}
 		if x.Shared {
 			c.Shared(x.flow())
@@ -137,6 +143,22 @@ func (w *world) count(what string) {
 
 func (x thing) flow() flow.Flow {
 	return flow.Flow{Match: flow.M(flow.TCP(), flow.TPDst(x.In)), Actions: flow.Do(flow.Output(x.Out))}
+}
+
+// together outputs to every port that a contribution names, ascending.
+func together(parts []flow.Flow) flow.Flow {
+	var ports []uint32
+	for _, p := range parts {
+		for _, in := range p.Actions.Instructions() {
+			for _, a := range in.(openflow.ApplyActions).Actions {
+				ports = append(ports, a.(openflow.Output).Port)
+			}
+		}
+	}
+	slices.Sort(ports)
+	f := parts[0]
+	f.Actions = flow.Do(flow.Output(slices.Compact(ports)...))
+	return f
 }
 
 func (w *world) update() map[string]*compile.Delta {
@@ -345,6 +367,51 @@ func TestSharedMerges(t *testing.T) {
 	w.commit(thing{ID: "c"})
 	d := w.commit(thing{ID: "b"})
 	want(t, "last owner gone", told(d["n"]), "-1>1 +")
+}
+
+// TestContributionsMerge joins what several units say for one match, and takes apart again what one of them takes back.
+func TestContributionsMerge(t *testing.T) {
+	w := newWorld(t, "n")
+	part := func(id string, out uint32) thing { return thing{ID: id, Node: "n", In: 1, Out: out, Merged: true} }
+	desired := func() string {
+		d, _ := w.e.Desired("n")
+		var s []string
+		for _, f := range d.Flows {
+			s = append(s, f.String())
+		}
+		slices.Sort(s)
+		return strings.Join(s, "; ")
+	}
+	w.commit(part("a", 1))
+	want(t, "one", desired(), thing{In: 1, Out: 1}.flow().String())
+	if d := w.commit(part("b", 2)); len(d["n"].Flows) != 1 {
+		t.Errorf("a second contribution: %q", told(d["n"]))
+	}
+	want(t, "two", desired(), flow.Flow{Match: thing{In: 1}.flow().Match, Actions: flow.Do(flow.Output(1, 2))}.String())
+	want(t, "faults", w.faults("n"), "")
+	if d := w.commit(part("c", 2)); len(d) != 0 {
+		t.Errorf("a third that adds nothing: %q", told(d["n"]))
+	}
+	why := w.e.Explain("n", thing{In: 1}.flow().Key())
+	if len(why) != 3 || why[2].Object != "c" || len(why[2].Because) != 1 {
+		t.Errorf("reasons: %+v", why)
+	}
+	if got := w.e.OwnedBy("n", "c"); len(got) != 1 || got[0].String() != desired() {
+		t.Errorf("owned by c: %v, want what the switch holds: %s", got, desired())
+	}
+	// Somebody who wants the match alone does not get it, and is told.
+	w.commit(thing{ID: "d", Node: "n", In: 1, Out: 9})
+	if f := w.faults("n"); !strings.HasPrefix(f, "d: ") {
+		t.Errorf("faults: %q", f)
+	}
+	want(t, "with a loser", desired(), flow.Flow{Match: thing{In: 1}.flow().Match, Actions: flow.Do(flow.Output(1, 2))}.String())
+	w.commit(thing{ID: "d"}, thing{ID: "a"})
+	want(t, "without a", desired(), thing{In: 1, Out: 2}.flow().String())
+	d := w.commit(thing{ID: "b"}, thing{ID: "c"})
+	want(t, "nobody", told(d["n"]), "-1>2 +")
+	if err := w.e.Audit(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestContradiction(t *testing.T) {
@@ -577,7 +644,7 @@ func TestHistories(t *testing.T) {
 			var xs []thing
 			for range 1 + pick("things", 4) {
 				x := thing{ID: string(rune('p' + pick("id", 5))), In: uint16(1 + pick("in", 3)), Out: uint32(1 + pick("out", 2)),
-					Node: []string{"", "a", "b", "c"}[pick("node", 3)], Shared: pick("shared", 2) == 0, Twice: pick("twice", 5) == 0,
+					Node: []string{"", "a", "b", "c"}[pick("node", 3)], Shared: pick("shared", 2) == 0, Merged: pick("merged", 2) == 0, Twice: pick("twice", 5) == 0,
 					Boom: pick("boom", 5) == 0}
 				if pick("asks", 2) == 0 {
 					x.Ask = string(rune('p' + pick("ask", 5)))

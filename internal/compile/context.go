@@ -39,7 +39,7 @@ type Emission struct {
 // output is what one run of a unit produced.
 type output struct {
 	flows   []flow.Flow // reused from run to run
-	shared  []bool      // parallel to flows; nil if none is shared
+	claims  []claimKind // parallel to flows; nil if all are exclusive
 	entries []entry     // room to work in
 	rows    []Row
 	groups  []flow.Group
@@ -71,13 +71,26 @@ func (c *Context) begin(u *unit) {
 	c.out = output{flows: c.out.flows[:0], entries: c.out.entries}
 }
 
+// claimKind says how a unit wants a match.
+type claimKind uint8
+
+const (
+	exclusive claimKind = iota // it alone
+	shared                     // others may emit the same flow
+	merged                     // others may contribute to the flow
+)
+
 // Flow emits a flow that this unit alone owns.
-func (c *Context) Flow(f flow.Flow, why ...Because) { c.emit(f, false, why) }
+func (c *Context) Flow(f flow.Flow, why ...Because) { c.emit(f, exclusive, why) }
 
 // Shared emits a flow that other units may emit too, with equal content: a declared merge.
-func (c *Context) Shared(f flow.Flow, why ...Because) { c.emit(f, true, why) }
+func (c *Context) Shared(f flow.Flow, why ...Because) { c.emit(f, shared, why) }
 
-func (c *Context) emit(f flow.Flow, shared bool, why []Because) {
+// Merge emits a contribution to a flow: if several units contribute to one match, the flow is what the Rulebook's Merge makes
+// of all contributions; a single one is the flow itself.
+func (c *Context) Merge(f flow.Flow, why ...Because) { c.emit(f, merged, why) }
+
+func (c *Context) emit(f flow.Flow, kind claimKind, why []Because) {
 	if check := c.engine.check; check != nil {
 		if err := check(f); err != nil {
 			c.Fault(fmt.Sprintf("flow %v breaks the pipeline: %v", f, err))
@@ -85,11 +98,11 @@ func (c *Context) emit(f flow.Flow, shared bool, why []Because) {
 		}
 	}
 	c.out.flows = append(c.out.flows, f)
-	if shared && c.out.shared == nil {
-		c.out.shared = make([]bool, len(c.out.flows)-1)
+	if kind != exclusive && c.out.claims == nil {
+		c.out.claims = make([]claimKind, len(c.out.flows)-1)
 	}
-	if c.out.shared != nil {
-		c.out.shared = append(c.out.shared, shared)
+	if c.out.claims != nil {
+		c.out.claims = append(c.out.claims, kind)
 	}
 	if c.trace != nil {
 		_, file, line, _ := runtime.Caller(2)

@@ -66,7 +66,11 @@ func (e *Engine) UnitCount() int {
 func (n *node) won(yield func(*unit, entry) bool) {
 	for u := range n.units.all {
 		for _, f := range u.flows() {
-			if n.flows.one[f.key] == u && !yield(u, f) {
+			if n.flows.one[f.key] != u {
+				continue
+			}
+			f, _ = n.flows.value(f.key) // as it is with the contributions of others
+			if !yield(u, f) {
 				return
 			}
 		}

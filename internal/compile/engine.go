@@ -84,6 +84,9 @@ func (e *Engine) AddNode(name string) {
 		name: name, hash: uint32(maphash.String(e.deps.seed, name)), faulty: map[*unit]struct{}{},
 		flows: newLedger(heldFlow), rows: newLedger(heldRow), groups: newLedger(heldGroup), meters: newLedger(heldMeter),
 	}
+	if e.book.Merge != nil {
+		n.flows.join = &joiner[flowKey, entry]{make: e.merge, drop: func(f entry) { n.waste = append(n.waste, f) }, made: map[flowKey]entry{}}
+	}
 	e.nodes[name] = n
 	e.get(n, e.book.root, name)
 }
@@ -103,11 +106,25 @@ func (e *Engine) RemoveNode(name string) {
 	e.forget(n)
 }
 
+// merge makes one flow of several contributions.
+func (e *Engine) merge(_ flowKey, parts []entry) entry {
+	fs := make([]flow.Flow, len(parts))
+	for i, p := range parts {
+		fs[i] = p.expand()
+	}
+	return e.words.entry(e.book.Merge(fs))
+}
+
 // forget frees the words of a node that is no longer compiled.
 func (e *Engine) forget(n *node) {
 	for u := range n.units.all {
 		e.words.free(u.flows())
 		e.words.subjects.put(u.subject)
+	}
+	if n.flows.join != nil {
+		for _, f := range n.flows.join.made {
+			n.waste = append(n.waste, f)
+		}
 	}
 	e.words.free(n.waste)
 }

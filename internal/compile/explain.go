@@ -135,6 +135,9 @@ func (e *Engine) OwnedBy(name, object string) []flow.Flow {
 	for id := range e.book.rules {
 		if u := n.find(RuleID(id), e.words.subjects.look(object)); u != nil {
 			for _, f := range u.flows() {
+				if v, ok := n.flows.value(f.key); ok { // as it is on the switch, with the contributions of others
+					f = v
+				}
 				out = append(out, f.expand())
 			}
 		}

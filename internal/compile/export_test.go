@@ -36,6 +36,15 @@ func (e *Engine) Audit() error {
 				}
 			}
 		}
+		if n.flows.join != nil {
+			for k, f := range n.flows.join.made {
+				if len(n.flows.more[k]) < 2 {
+					return fmt.Errorf("node %s: remembers a joined flow of one part: %v", n.name, f.expand())
+				}
+				keys[f.key.val]++
+				actions[f.actions.val]++
+			}
+		}
 		if owned != len(n.flows.one) {
 			return fmt.Errorf("node %s: %d flows, owners hold %d", n.name, len(n.flows.one), owned)
 		}

@@ -5,6 +5,8 @@ package compile
 import (
 	"fmt"
 	"strings"
+
+	"nagare/internal/flow"
 )
 
 // RuleID is a rule's place in its Rulebook.
@@ -20,6 +22,10 @@ type Rule struct {
 
 // Rulebook is the set of rules of a profile. The root rule runs once for each node, with the node's name as subject.
 type Rulebook struct {
+	// Merge makes one flow of the contributions that several units gave for one match by Context.Merge, in the order of their
+	// units. It must be pure and must keep table, priority and match.
+	Merge func(contributions []flow.Flow) flow.Flow
+
 	rules   []Rule
 	queries []queryDef
 	root    RuleID

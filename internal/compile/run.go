@@ -134,7 +134,7 @@ func (e *Engine) replace(u *unit, out *output) (changed bool) {
 	for same < len(flows) && same < len(out.flows) && flows[same].is(out.flows[same]) {
 		same++
 	}
-	changed = same < len(flows) || same < len(out.flows) || !slices.Equal(was.shared, out.shared) ||
+	changed = same < len(flows) || same < len(out.flows) || !slices.Equal(was.claims, out.claims) ||
 		!slices.Equal(was.rows, out.rows) || !slices.Equal(was.groups, out.groups) || !slices.Equal(was.meters, out.meters) ||
 		was.fault != out.fault
 	if changed {
@@ -176,13 +176,13 @@ func (e *Engine) claimFlows(u *unit, flows []entry, out *output) []entry {
 			u.node.waste = append(u.node.waste, f)
 			continue
 		}
-		if out.shared != nil {
-			out.shared[len(flows)] = out.shared[i]
+		if out.claims != nil {
+			out.claims[len(flows)] = out.claims[i]
 		}
 		flows = append(flows, f)
 	}
-	if out.shared != nil {
-		out.shared = out.shared[:len(flows)]
+	if out.claims != nil {
+		out.claims = out.claims[:len(flows)]
 	}
 	return flows
 }

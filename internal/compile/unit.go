@@ -31,9 +31,9 @@ func (u *unit) hashOf() uint32 { return u.hash }
 
 // rare holds what few units have.
 type rare struct {
-	flows  []entry    // if there are more than one
-	reads  []*depNode // if there are more than two
-	shared []bool     // parallel to the flows; nil if none is shared
+	flows  []entry     // if there are more than one
+	reads  []*depNode  // if there are more than two
+	claims []claimKind // parallel to the flows; nil if all are exclusive
 	rows   []Row
 	groups []flow.Group
 	meters []flow.Meter
@@ -44,7 +44,7 @@ type rare struct {
 }
 
 func (r *rare) empty() bool {
-	return r.flows == nil && r.reads == nil && r.shared == nil && r.rows == nil && r.groups == nil && r.meters == nil &&
+	return r.flows == nil && r.reads == nil && r.claims == nil && r.rows == nil && r.groups == nil && r.meters == nil &&
 		r.needs == nil && r.each == nil && r.fault == "" && r.value == nil
 }
 
@@ -109,7 +109,7 @@ func (u *unit) setOutput(flows []entry, out *output) {
 		r.flows = slices.Clone(flows)
 	}
 	u.flow = one
-	r.shared, r.rows, r.groups, r.meters = out.shared, out.rows, out.groups, out.meters
+	r.claims, r.rows, r.groups, r.meters = out.claims, out.rows, out.groups, out.meters
 	r.needs, r.each, r.fault = out.needs, out.each, out.fault
 	u.setExtra(r)
 }
@@ -126,34 +126,37 @@ func compareUnits(a, b *unit) int {
 		strings.Compare(a.subject.val, b.subject.val))
 }
 
-// The four kinds of emission: what a unit holds under a key, and whether as a declared merge.
+// The four kinds of emission: what a unit holds under a key, and how it claims it.
 
-func heldFlow(u *unit, k flowKey) (e entry, shared, ok bool) {
+func heldFlow(u *unit, k flowKey) (e entry, kind claimKind, ok bool) {
 	for i, f := range u.flows() {
 		if f.key == k {
-			return f, u.rare != nil && u.rare.shared != nil && u.rare.shared[i], true
+			if u.rare != nil && u.rare.claims != nil {
+				kind = u.rare.claims[i]
+			}
+			return f, kind, true
 		}
 	}
-	return e, false, false
+	return e, exclusive, false
 }
 
-func heldRow(u *unit, k RowKey) (Row, bool, bool) {
+func heldRow(u *unit, k RowKey) (Row, claimKind, bool) {
 	return find(u.extra().rows, func(r Row) bool { return r.Key() == k })
 }
 
-func heldGroup(u *unit, k uint32) (flow.Group, bool, bool) {
+func heldGroup(u *unit, k uint32) (flow.Group, claimKind, bool) {
 	return find(u.extra().groups, func(g flow.Group) bool { return g.ID == k })
 }
 
-func heldMeter(u *unit, k uint32) (flow.Meter, bool, bool) {
+func heldMeter(u *unit, k uint32) (flow.Meter, claimKind, bool) {
 	return find(u.extra().meters, func(m flow.Meter) bool { return m.ID == k })
 }
 
-func find[V any](vs []V, is func(V) bool) (v V, shared, ok bool) {
+func find[V any](vs []V, is func(V) bool) (v V, kind claimKind, ok bool) {
 	if i := slices.IndexFunc(vs, is); i >= 0 {
-		return vs[i], false, true
+		return vs[i], exclusive, true
 	}
-	return v, false, false
+	return v, exclusive, false
 }
 
 // entry is a flow as units keep it: 24 bytes, since most of its match and actions are shared with other nodes' flows. Equal
