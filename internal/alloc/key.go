@@ -3,8 +3,6 @@
 package alloc
 
 import (
-	"strconv"
-
 	"nagare/internal/model"
 	"nagare/internal/store"
 	"nagare/internal/tables"
@@ -21,6 +19,7 @@ const (
 	Router  Kind = "router"
 	Node    Kind = "node"
 	Rule    Kind = "rule"
+	Groups  Kind = "group-set"
 )
 
 // counter is the state of one kind's keys.
@@ -43,7 +42,7 @@ var (
 )
 
 // KeyText is the index key of an object key.
-func KeyText(k model.Key) string { return strconv.FormatUint(uint64(k), 36) }
+func KeyText(k model.Key) string { return tables.KeyText(k) }
 
 func keyText(k model.Key) []string {
 	if k == 0 {
@@ -57,10 +56,17 @@ func (k Kind) max() model.Key {
 	if k == Rule {
 		return 1<<32 - 1
 	}
+	if _, ok := slotOf(k); ok {
+		return model.MaxSlot
+	}
 	return 1<<24 - 1
 }
 
 func (k Kind) taken(r store.Reader, key model.Key) bool {
+	if node, ok := slotOf(k); ok {
+		_, taken := tables.Slots.Get(r, model.SlotKey(node, uint32(key)))
+		return taken
+	}
 	var ok bool
 	switch text := KeyText(key); k {
 	case Network:
@@ -73,6 +79,8 @@ func (k Kind) taken(r store.Reader, key model.Key) bool {
 		_, ok = NodesByKey.First(r, text)
 	case Rule:
 		_, ok = RulesByKey.First(r, text)
+	case Groups:
+		_, ok = tables.GroupSets.Get(r, text)
 	}
 	return ok
 }

@@ -15,12 +15,13 @@ type (
 	PortID              string
 	SecurityGroupID     string
 	SecurityGroupRuleID string
+	AddressGroupID      string
 	ProjectID           string
 	NodeID              string
 )
 
 // Key is the short number of an object, handed out once per kind and never reused before it wraps: 24 bits for networks,
-// subnets, ports and nodes, 32 bits for rules. Registers, cookies and group ids carry it. 0 means none.
+// subnets, ports, nodes and sets of groups, 32 bits for rules. Registers, cookies and group ids carry it. 0 means none.
 type Key uint32
 
 // MAC is an Ethernet address. It is comparable, unlike net.HardwareAddr.

@@ -135,11 +135,15 @@ type PortPlane struct {
 	Host           NodeID            `json:"binding_host_id,omitempty"` // where the port lives; empty: nowhere yet
 	PortSecurity   bool              `json:"port_security_enabled"`
 	SecurityGroups []SecurityGroupID `json:"security_groups"`
+	GroupSet       Key               `json:"group_set,omitempty"` // allocated: of SecurityGroups as a set; 0 for none
 	AllowedPairs   []AddressPair     `json:"allowed_address_pairs,omitempty"`
 }
 
 // IsDHCP reports whether the port is a network's DHCP server.
 func (p *PortPlane) IsDHCP() bool { return p.DeviceOwner == OwnerDHCP }
+
+// IsFiltered reports whether anti-spoofing and security groups apply to the port. The network's own services are trusted.
+func (p *PortPlane) IsFiltered() bool { return p.PortSecurity && !p.IsDHCP() }
 
 // IsCompute reports whether an instance owns the port.
 func (p *PortPlane) IsCompute() bool {
@@ -197,15 +201,37 @@ const (
 // RulePlane is the data-plane part of a SecurityGroupRule. PortMin and PortMax are nil for any; for ICMP they are type and
 // code. Protocol is as the API took it: a name, a number in text, or "" for any.
 type RulePlane struct {
-	Key          Key             `json:"key"`
-	Group        SecurityGroupID `json:"security_group_id"`
-	Direction    Direction       `json:"direction"`
-	Ethertype    string          `json:"ethertype"`
-	Protocol     string          `json:"protocol,omitempty"`
-	PortMin      *int            `json:"port_range_min,omitempty"`
-	PortMax      *int            `json:"port_range_max,omitempty"`
-	RemotePrefix netip.Prefix    `json:"remote_ip_prefix,omitzero"`
-	RemoteGroup  SecurityGroupID `json:"remote_group_id,omitempty"`
+	Key                Key             `json:"key"`
+	Group              SecurityGroupID `json:"security_group_id"`
+	Direction          Direction       `json:"direction"`
+	Ethertype          string          `json:"ethertype"`
+	Protocol           string          `json:"protocol,omitempty"`
+	PortMin            *int            `json:"port_range_min,omitempty"`
+	PortMax            *int            `json:"port_range_max,omitempty"`
+	RemotePrefix       netip.Prefix    `json:"remote_ip_prefix,omitzero"`
+	RemoteGroup        SecurityGroupID `json:"remote_group_id,omitempty"`
+	RemoteAddressGroup AddressGroupID  `json:"remote_address_group_id,omitempty"`
+}
+
+// RemoteSet is the id of the group or address group whose addresses the rule allows; "" if it names none.
+func (r *RulePlane) RemoteSet() string {
+	if r.RemoteGroup != "" {
+		return string(r.RemoteGroup)
+	}
+	return string(r.RemoteAddressGroup)
+}
+
+// AddressGroupPlane is the data-plane part of an AddressGroup.
+type AddressGroupPlane struct {
+	Addresses []netip.Prefix `json:"addresses"` // of both families, masked, sorted, distinct
+}
+
+// AddressGroup is a named set of prefixes that rules may allow.
+type AddressGroup struct {
+	ID AddressGroupID `json:"id"`
+	Std
+	AddressGroupPlane
+	Shared bool `json:"shared,omitempty"`
 }
 
 // SecurityGroupRule allows one kind of traffic for the wearers of its group.

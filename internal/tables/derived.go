@@ -3,8 +3,10 @@
 package tables
 
 import (
+	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"nagare/internal/model"
 	"nagare/internal/store"
@@ -59,6 +61,85 @@ var (
 		return []store.Member{{Group: All, Name: string(p.Host)}}
 	})
 )
+
+// Derived tables for the standard profile; the subjects of the first three are ports.
+var (
+	// NetworkMembers: network -> its located ports, wherever they are.
+	NetworkMembers = located("network-members", func(_ store.Reader, p *model.Port) []store.Member {
+		return []store.Member{{Group: string(p.Network), Name: string(p.ID)}}
+	})
+	// NodeGroupSets: node -> sets of security groups (KeyText) that filtered ports located there wear.
+	NodeGroupSets = located("node-group-sets", func(_ store.Reader, p *model.Port) []store.Member {
+		if !p.IsFiltered() || p.GroupSet == 0 {
+			return nil
+		}
+		return []store.Member{{Group: string(p.Host), Name: KeyText(p.GroupSet)}}
+	})
+	// NodeGroups: node -> security groups that filtered ports located there wear.
+	NodeGroups = located("node-groups", func(_ store.Reader, p *model.Port) []store.Member {
+		if !p.IsFiltered() {
+			return nil
+		}
+		var ms []store.Member
+		for _, g := range p.SecurityGroups {
+			ms = append(ms, store.Member{Group: string(p.Host), Name: string(g)})
+		}
+		return ms
+	})
+	// RemoteMembers: RemoteKey(group or address group, family) -> MemberName of each address that a rule naming it as remote
+	// allows: fixed addresses and allowed address pairs of the group's ports, located or not, or the address group's prefixes.
+	RemoteMembers = func() *store.Derived {
+		d := store.DeclareDerived(Schema, "remote-members", remoteMembers)
+		store.From(d, Ports, func(_ store.Reader, p model.Port) []string { return []string{string(p.ID)} })
+		return store.From(d, AddressGroups, func(_ store.Reader, g model.AddressGroup) []string { return []string{string(g.ID)} })
+	}()
+)
+
+func remoteMembers(r store.Reader, subject string) (ms []store.Member) {
+	add := func(set string, p netip.Prefix) {
+		m := store.Member{Group: RemoteKey(set, p.Addr().Is4()), Name: MemberName(set, p)}
+		if !slices.Contains(ms, m) {
+			ms = append(ms, m)
+		}
+	}
+	if g, ok := AddressGroups.Get(r, model.AddressGroupID(subject)); ok {
+		for _, p := range g.Addresses {
+			add(subject, p)
+		}
+		return ms
+	}
+	p, ok := Ports.Get(r, model.PortID(subject))
+	if !ok {
+		return nil
+	}
+	for _, g := range p.SecurityGroups {
+		for _, f := range p.FixedIPs {
+			add(string(g), netip.PrefixFrom(f.Addr, f.Addr.BitLen()))
+		}
+		for _, a := range p.AllowedPairs {
+			add(string(g), a.Prefix.Masked())
+		}
+	}
+	return ms
+}
+
+// RemoteKey is the group key of RemoteMembers.
+func RemoteKey(set string, ipv4 bool) string {
+	if ipv4 {
+		return set + "|4"
+	}
+	return set + "|6"
+}
+
+// MemberName is the name of an address in RemoteMembers; it names its set too.
+func MemberName(set string, p netip.Prefix) string { return set + "|" + p.String() }
+
+// ParseMember is the inverse of MemberName.
+func ParseMember(name string) (set string, p netip.Prefix, ok bool) {
+	set, text, _ := strings.Cut(name, "|")
+	p, err := netip.ParsePrefix(text)
+	return set, p, err == nil
+}
 
 // NetNode is the group key of NetworkPorts.
 func NetNode(n model.NetworkID, host model.NodeID) string { return string(n) + "|" + string(host) }

@@ -14,6 +14,8 @@ package tables
 
 import (
 	"net/netip"
+	"strconv"
+	"strings"
 
 	"nagare/internal/model"
 	"nagare/internal/store"
@@ -34,6 +36,20 @@ var (
 			Plane(func(g model.SecurityGroup) any { return g.SecurityGroupPlane })
 	Rules = store.Declare[model.SecurityGroupRuleID, model.SecurityGroupRule](Schema, "security-group-rules", store.Intent).
 		Plane(func(r model.SecurityGroupRule) any { return r.RulePlane })
+)
+
+// More intent.
+var (
+	AddressGroups = store.Declare[model.AddressGroupID, model.AddressGroup](Schema, "address-groups", store.Intent).
+		Plane(func(g model.AddressGroup) any { return g.AddressGroupPlane })
+)
+
+// Allocated. Only internal/alloc writes them.
+var (
+	// Slots are ports' places on nodes; key model.SlotKey.
+	Slots = store.Declare[string, model.Slot](Schema, "slots", store.Allocated)
+	// GroupSets are the sets of security groups that ports wear; key KeyText of the set's key.
+	GroupSets = store.Declare[string, model.GroupSet](Schema, "group-sets", store.Allocated)
 )
 
 // Observed.
@@ -109,7 +125,40 @@ var (
 		}
 		return []string{string(r.RemoteGroup)}
 	})
-	RulesByProject = store.DeclareIndex(Schema, Rules, "project", func(r model.SecurityGroupRule) []string { return []string{string(r.Project)} })
+	// RulesByRemoteSet finds the rules that allow the addresses of a group or of an address group.
+	RulesByRemoteSet = store.DeclareIndex(Schema, Rules, "remote-set", func(r model.SecurityGroupRule) []string {
+		if r.RemoteSet() == "" {
+			return nil
+		}
+		return []string{r.RemoteSet()}
+	})
+	AddressGroupsByProject = store.DeclareIndex(Schema, AddressGroups, "project", func(g model.AddressGroup) []string { return []string{string(g.Project)} })
+	AddressGroupsByName    = store.DeclareIndex(Schema, AddressGroups, "name", func(g model.AddressGroup) []string { return []string{g.Name} })
+	RulesByProject         = store.DeclareIndex(Schema, Rules, "project", func(r model.SecurityGroupRule) []string { return []string{string(r.Project)} })
+
+	// PortsByGroupSet finds the ports that wear a set of groups: KeyText of its key.
+	PortsByGroupSet = store.DeclareIndex(Schema, Ports, "group-set", func(p model.Port) []string {
+		if p.GroupSet == 0 {
+			return nil
+		}
+		return []string{KeyText(p.GroupSet)}
+	})
+	// GroupSetsByGroups finds a set by its groups: GroupSetText.
+	GroupSetsByGroups = store.DeclareIndex(Schema, GroupSets, "groups", func(s model.GroupSet) []string { return []string{GroupSetText(s.Groups)} })
+	// SlotsByPort finds the slot that a port has on a node: model.PlugKey. A slot that it had is not found.
+	SlotsByPort = store.DeclareIndex(Schema, Slots, "port", func(s model.Slot) []string {
+		if !s.Used() {
+			return nil
+		}
+		return []string{model.PlugKey(s.Node, s.Port)}
+	})
+	// DirtySlots finds the slots of a node that wait for their zone to be flushed.
+	DirtySlots = store.DeclareIndex(Schema, Slots, "dirty", func(s model.Slot) []string {
+		if s.Used() {
+			return nil
+		}
+		return []string{string(s.Node)}
+	})
 
 	NodesBySource = store.DeclareIndex(Schema, Nodes, "source", func(n model.Node) []string { return []string{n.Source} })
 	NodesByOVS    = store.DeclareIndex(Schema, Nodes, "ovs", func(n model.Node) []string { return []string{n.OVSUUID} })
@@ -126,6 +175,19 @@ var (
 		return []string{model.PlugKey(i.Node, i.IfaceID)}
 	})
 )
+
+// KeyText is the text of a key where keys are records' or indices' keys.
+func KeyText(k model.Key) string { return strconv.FormatUint(uint64(k), 36) }
+
+// GroupSetText is the key of GroupSetsByGroups.
+func GroupSetText(groups []model.SecurityGroupID) string {
+	var b strings.Builder
+	for _, g := range groups {
+		b.WriteString(string(g))
+		b.WriteByte(' ')
+	}
+	return b.String()
+}
 
 // SegmentKey is the key of NetworksBySegment.
 func SegmentKey(t model.NetworkType, physnet string, id uint32) string {

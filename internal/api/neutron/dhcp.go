@@ -77,8 +77,7 @@ func (w *work) syncDHCP(id model.NetworkID) error {
 	}
 	port.FixedIPs = ips
 	w.touch(&port.Std)
-	tables.Ports.Put(w.tx, port.ID, port)
-	return nil
+	return putPort(w.tx, port)
 }
 
 // dhcpAddresses keeps the port's addresses of subnets with DHCP and adds those that are missing. A subnet without a free
@@ -147,7 +146,9 @@ func (a *API) PlaceDHCPPorts(ctx context.Context) error {
 				continue
 			}
 			w.touch(&p.Std)
-			tables.Ports.Put(tx, p.ID, p)
+			if err := putPort(tx, p); err != nil {
+				return err
+			}
 			if was != "" {
 				w.down(p.ID, "moved")
 			}

@@ -25,7 +25,7 @@ func init() {
 		get: func(r store.Reader, id string) (model.Network, bool) {
 			return tables.Networks.Get(r, model.NetworkID(id))
 		},
-		put: func(tx *store.Txn, n model.Network) { tables.Networks.Put(tx, n.ID, n) },
+		put: func(tx *store.Txn, n model.Network) error { tables.Networks.Put(tx, n.ID, n); return nil },
 		from: func(r store.Reader, id string) iter.Seq[model.Network] {
 			return records(tables.Networks.From(r, model.NetworkID(id)))
 		},

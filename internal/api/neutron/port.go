@@ -23,7 +23,7 @@ func init() {
 		id:  func(p *model.Port) string { return string(p.ID) },
 		std: func(p *model.Port) *model.Std { return &p.Std },
 		get: func(r store.Reader, id string) (model.Port, bool) { return tables.Ports.Get(r, model.PortID(id)) },
-		put: func(tx *store.Txn, p model.Port) { tables.Ports.Put(tx, p.ID, p) },
+		put: putPort,
 		from: func(r store.Reader, id string) iter.Seq[model.Port] {
 			return records(tables.Ports.From(r, model.PortID(id)))
 		},
@@ -213,8 +213,7 @@ func buildPort(w *work, in *values) (model.Port, error) {
 	if p.Key, err = alloc.NextKey(w.tx, alloc.Port); err != nil {
 		return p, err
 	}
-	tables.Ports.Put(w.tx, p.ID, p)
-	return p, nil
+	return p, putPort(w.tx, p)
 }
 
 // groupsOf resolves the groups that a port is to wear. Nova may name one twice.
@@ -313,6 +312,11 @@ func (w *work) changeMAC(p *model.Port, m model.MAC) error {
 	return err
 }
 
+// putPort writes a port and what is allocated by where it is.
+func putPort(tx *store.Txn, p model.Port) error {
+	return exhausted(alloc.PutPort(tx, p), conflict("PortBindingError", "Binding failed for port %s: host %s has no room for another port.", p.ID, p.Host))
+}
+
 func deletePort(w *work, p model.Port) error {
 	if ownDHCP(&p) {
 		return conflict("ServicePortInUse", "Port %s cannot be deleted directly via the port API: it is the network's DHCP server; disable DHCP on its subnets instead.", p.ID)
@@ -328,7 +332,7 @@ func (w *work) dropPort(p model.Port) {
 			alloc.ReleaseAddress(w.tx, s, f.Addr)
 		}
 	}
-	tables.Ports.Delete(w.tx, p.ID)
+	alloc.DeletePort(w.tx, p.ID)
 	tables.Statuses.Delete(w.tx, p.ID)
 }
 

@@ -25,7 +25,7 @@ type Resource[T any] struct {
 	id   func(*T) string
 	std  func(*T) *model.Std
 	get  func(r store.Reader, id string) (T, bool)
-	put  func(tx *store.Txn, o T)
+	put  func(tx *store.Txn, o T) error
 	from func(r store.Reader, id string) iter.Seq[T] // in order of ids, from the first at or after id
 	gone func(id string) *Error                      // what to answer for an id that does not exist
 
@@ -365,8 +365,7 @@ func (rs *Resource[T]) modify(rq *request, id string, f func(*work, T) (T, error
 			return err
 		}
 		w.touch(rs.std(&now))
-		rs.put(w.tx, now)
-		return nil
+		return rs.put(w.tx, now)
 	})
 	if err != nil {
 		return err

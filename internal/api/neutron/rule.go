@@ -28,7 +28,7 @@ func init() {
 		get: func(r store.Reader, id string) (model.SecurityGroupRule, bool) {
 			return tables.Rules.Get(r, model.SecurityGroupRuleID(id))
 		},
-		put: func(tx *store.Txn, r model.SecurityGroupRule) { tables.Rules.Put(tx, r.ID, r) },
+		put: func(tx *store.Txn, r model.SecurityGroupRule) error { tables.Rules.Put(tx, r.ID, r); return nil },
 		from: func(r store.Reader, id string) iter.Seq[model.SecurityGroupRule] {
 			return records(tables.Rules.From(r, model.SecurityGroupRuleID(id)))
 		},

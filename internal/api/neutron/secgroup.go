@@ -25,7 +25,7 @@ func init() {
 		get: func(r store.Reader, id string) (model.SecurityGroup, bool) {
 			return tables.SecurityGroups.Get(r, model.SecurityGroupID(id))
 		},
-		put: func(tx *store.Txn, g model.SecurityGroup) { tables.SecurityGroups.Put(tx, g.ID, g) },
+		put: func(tx *store.Txn, g model.SecurityGroup) error { tables.SecurityGroups.Put(tx, g.ID, g); return nil },
 		from: func(r store.Reader, id string) iter.Seq[model.SecurityGroup] {
 			return records(tables.SecurityGroups.From(r, model.SecurityGroupID(id)))
 		},

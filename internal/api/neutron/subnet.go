@@ -31,7 +31,7 @@ func init() {
 		id:  func(s *model.Subnet) string { return string(s.ID) },
 		std: func(s *model.Subnet) *model.Std { return &s.Std },
 		get: func(r store.Reader, id string) (model.Subnet, bool) { return tables.Subnets.Get(r, model.SubnetID(id)) },
-		put: func(tx *store.Txn, s model.Subnet) { tables.Subnets.Put(tx, s.ID, s) },
+		put: func(tx *store.Txn, s model.Subnet) error { tables.Subnets.Put(tx, s.ID, s); return nil },
 		from: func(r store.Reader, id string) iter.Seq[model.Subnet] {
 			return records(tables.Subnets.From(r, model.SubnetID(id)))
 		},
@@ -238,7 +238,9 @@ func buildSubnet(w *work, in *values) (model.Subnet, error) {
 	w.touch(&n.Std)
 	tables.Networks.Put(w.tx, n.ID, n)
 	if autoAddress(&s) {
-		w.addAutoAddresses(&s)
+		if err := w.addAutoAddresses(&s); err != nil {
+			return s, err
+		}
 	}
 	return s, w.syncDHCP(n.ID)
 }
@@ -397,7 +399,9 @@ func deleteSubnet(w *work, s model.Subnet) error {
 	for p := range tables.PortsBySubnet.By(w.tx, string(s.ID)) {
 		p.FixedIPs = slices.DeleteFunc(slices.Clone(p.FixedIPs), func(f model.FixedIP) bool { return f.Subnet == s.ID })
 		w.touch(&p.Std)
-		tables.Ports.Put(w.tx, p.ID, p)
+		if err := putPort(w.tx, p); err != nil {
+			return err
+		}
 	}
 	w.dropSubnet(s)
 	if n, ok := tables.Networks.Get(w.tx, s.Network); ok {
@@ -414,7 +418,7 @@ func (w *work) dropSubnet(s model.Subnet) {
 }
 
 // addAutoAddresses gives the ports that the network has already their addresses of a new subnet.
-func (w *work) addAutoAddresses(s *model.Subnet) {
+func (w *work) addAutoAddresses(s *model.Subnet) error {
 	for p := range tables.PortsByNetwork.By(w.tx, string(s.Network)) {
 		if p.IsDHCP() || isRouterPort(&p.PortPlane) || p.DeviceOwner == model.OwnerFloatingIP {
 			continue
@@ -425,6 +429,9 @@ func (w *work) addAutoAddresses(s *model.Subnet) {
 		}
 		p.FixedIPs = append(slices.Clone(p.FixedIPs), model.FixedIP{Subnet: s.ID, Addr: a})
 		w.touch(&p.Std)
-		tables.Ports.Put(w.tx, p.ID, p)
+		if err := putPort(w.tx, p); err != nil {
+			return err
+		}
 	}
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"nagare/internal/alloc"
 	"nagare/internal/model"
 	"nagare/internal/netvirt"
 	"nagare/internal/store"
@@ -128,7 +129,7 @@ func (s Shape) PutNetwork(tx *store.Txn, n int) {
 // PutRule writes the i-th rule of the group of the n-th network's tenant.
 func (s Shape) PutRule(tx *store.Txn, n, i int, r model.RulePlane) {
 	rule := model.SecurityGroupRuleID(id(5, n/TenantNetworks, i))
-	r.Group = Group(n)
+	r.Group, r.Key = Group(n), model.Key(n/TenantNetworks<<8|i+1)
 	tables.Rules.Put(tx, rule, model.SecurityGroupRule{ID: rule, RulePlane: r})
 }
 
@@ -142,7 +143,9 @@ func (s Shape) PutPort(tx *store.Txn, n, p int) {
 func (s Shape) BindPort(tx *store.Txn, n, p int) {
 	port := NewPort(n, p)
 	port.Host = Node(s.Host(n, p))
-	tables.Ports.Put(tx, port.ID, port)
+	if err := alloc.PutPort(tx, port); err != nil {
+		panic(err) // more ports than a node has room for
+	}
 }
 
 // NewPort is the p-th port of the n-th network, bound nowhere.
@@ -169,7 +172,7 @@ func (s Shape) Plug(tx *store.Txn, n, p int) {
 // DeletePort removes a port and its interface.
 func (s Shape) DeletePort(tx *store.Txn, n, p int) {
 	node, port := Node(s.Host(n, p)), Port(n, p)
-	tables.Ports.Delete(tx, port)
+	alloc.DeletePort(tx, port)
 	tables.Plugs.Delete(tx, model.PlugKey(node, port))
 	tables.Interfaces.Delete(tx, model.InterfaceKey(node, tap(port)))
 }

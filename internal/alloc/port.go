@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package alloc
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"nagare/internal/model"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+)
+
+// PutPort writes a port together with what is allocated to it by where it is and what it wears: its slot on its node and its
+// set of groups. Whoever writes ports does it by PutPort and DeletePort, else their zones and group sets go astray. The error
+// is an *ExhaustedError.
+func PutPort(tx *store.Txn, p model.Port) error {
+	old, had := tables.Ports.Get(tx, p.ID)
+	var err error
+	if p.GroupSet, err = groupSet(tx, p.SecurityGroups); err != nil {
+		return err
+	}
+	if had && old.Host != p.Host {
+		freeSlot(tx, old.Host, p.ID)
+	}
+	if p.Host != "" {
+		if err := takeSlot(tx, p.Host, p.ID); err != nil {
+			return err
+		}
+	}
+	tables.Ports.Put(tx, p.ID, p)
+	if had && old.GroupSet != p.GroupSet {
+		dropGroupSet(tx, old.GroupSet)
+	}
+	return nil
+}
+
+// DeletePort removes a port and gives back what PutPort took for it. It reports whether the port was there.
+func DeletePort(tx *store.Txn, id model.PortID) bool {
+	p, ok := tables.Ports.Get(tx, id)
+	if !ok {
+		return false
+	}
+	tables.Ports.Delete(tx, id)
+	freeSlot(tx, p.Host, id)
+	dropGroupSet(tx, p.GroupSet)
+	return true
+}
+
+// Complete allocates what ports of an older version's store lack. It changes nothing in a store that lacks nothing.
+func Complete(tx *store.Txn) error {
+	var lacking []model.Port
+	for _, p := range tables.Ports.All(tx) {
+		_, slot := tables.SlotsByPort.First(tx, model.PlugKey(p.Host, p.ID))
+		if p.Host != "" && !slot || len(p.SecurityGroups) > 0 && p.GroupSet == 0 {
+			lacking = append(lacking, p)
+		}
+	}
+	for _, p := range lacking {
+		if err := PutPort(tx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func groupSet(tx *store.Txn, groups []model.SecurityGroupID) (model.Key, error) {
+	if len(groups) == 0 {
+		return 0, nil
+	}
+	sorted := slices.Clone(groups)
+	slices.Sort(sorted)
+	sorted = slices.Compact(sorted)
+	if s, ok := tables.GroupSetsByGroups.First(tx, tables.GroupSetText(sorted)); ok {
+		return s.Key, nil
+	}
+	key, err := NextKey(tx, Groups)
+	if err != nil {
+		return 0, err
+	}
+	tables.GroupSets.Put(tx, KeyText(key), model.GroupSet{Key: key, Groups: sorted})
+	return key, nil
+}
+
+// dropGroupSet removes a set that no port wears any more.
+func dropGroupSet(tx *store.Txn, key model.Key) {
+	if key == 0 {
+		return
+	}
+	if _, worn := tables.PortsByGroupSet.First(tx, KeyText(key)); !worn {
+		tables.GroupSets.Delete(tx, KeyText(key))
+	}
+}
+
+// slots is the counter of a node's slots.
+const slots = "slot|"
+
+// takeSlot gives the port a slot on the node unless it has one: the next number that is neither used nor dirty.
+func takeSlot(tx *store.Txn, node model.NodeID, port model.PortID) error {
+	if _, ok := tables.SlotsByPort.First(tx, model.PlugKey(node, port)); ok {
+		return nil
+	}
+	number, err := NextKey(tx, Kind(slots+string(node)))
+	if err != nil {
+		return err
+	}
+	s := model.Slot{Node: node, Number: uint32(number), Port: port}
+	tables.Slots.Put(tx, model.SlotKey(node, s.Number), s)
+	return nil
+}
+
+// freeSlot makes the port's slot on the node dirty.
+func freeSlot(tx *store.Txn, node model.NodeID, port model.PortID) {
+	if s, ok := tables.SlotsByPort.First(tx, model.PlugKey(node, port)); ok {
+		s.Freed = time.Now().UTC()
+		tables.Slots.Put(tx, model.SlotKey(node, s.Number), s)
+	}
+}
+
+// slotOf tells whether a kind counts the slots of a node, and of which.
+func slotOf(k Kind) (model.NodeID, bool) {
+	node, ok := strings.CutPrefix(string(k), slots)
+	return model.NodeID(node), ok
+}

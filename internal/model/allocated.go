@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"fmt"
+	"time"
+)
+
+// Slot is a place that a port has on a node: a small number, from which its conntrack zone and its meters there follow.
+//
+// It is taken in the transaction that binds the port (decision 14) and its number is not given to another port before the
+// zone was flushed: used (Freed is zero), dirty (Freed is set), free (no record).
+type Slot struct {
+	Node   NodeID    `json:"node"`
+	Number uint32    `json:"number"` // 1 to MaxSlot
+	Port   PortID    `json:"port"`
+	Freed  time.Time `json:"freed,omitzero"`
+}
+
+// MaxSlot is the highest slot of a node, and so the highest number of ports on it: zones are 16 bits wide and the low 4,096
+// are kept for routers and services of the node.
+const MaxSlot = 65535 - zoneBase
+
+const zoneBase = 4095
+
+// Zone is the conntrack zone of the slot's port, 4096 to 65535.
+func (s Slot) Zone() uint16 { return uint16(zoneBase + s.Number) }
+
+// Used reports whether the port has the slot still.
+func (s Slot) Used() bool { return s.Freed.IsZero() }
+
+// SlotKey is the store key of a Slot.
+func SlotKey(n NodeID, number uint32) string { return fmt.Sprintf("%s|%05d", n, number) }
+
+// PuntKind is a kind of packet that ports may send to the controller, each with a meter of its own per port (decision 15).
+type PuntKind uint8
+
+// The kinds of punted packets. LLDP is a node's, from tunnels and provider networks; the others are ports'.
+const (
+	PuntDHCP PuntKind = iota
+	PuntRouterSolicit
+	PuntMetadata
+	PuntOther
+	puntKinds
+)
+
+// LLDPMeter is the id of the meter that all LLDP of a node passes.
+const LLDPMeter uint32 = 1
+
+// Meter is the id of the slot's meter for a kind, from 4 up.
+func (s Slot) Meter(k PuntKind) uint32 { return s.Number*uint32(puntKinds) + uint32(k) }
+
+// GroupSet is a set of security groups that some port wears. Ports that wear the same groups share it, so that a rule costs a
+// flow per set and not per port.
+type GroupSet struct {
+	Key    Key               `json:"key"`
+	Groups []SecurityGroupID `json:"groups"` // sorted, distinct
+}
