@@ -29,13 +29,14 @@ const (
 	KindMetadata        CookieKind = 0x10
 	KindDHCP            CookieKind = 0x11
 	KindPeer            CookieKind = 0x12
+	KindGroupSet        CookieKind = 0x13
 )
 
 var cookieKinds = map[CookieKind]string{
 	KindBridge: "bridge", KindNetwork: "network", KindPort: "port", KindSubnet: "subnet", KindRouter: "router",
 	KindRouterInterface: "router interface", KindFloatingIP: "floating IP", KindGroupMember: "group membership",
 	KindGroupRule: "group rule", KindAddressGroup: "address group", KindQoS: "QoS", KindTrunk: "trunk", KindMirror: "mirror",
-	KindProviderNetwork: "provider network", KindLoadBalancer: "load balancer", KindMetadata: "metadata", KindDHCP: "DHCP", KindPeer: "peer node",
+	KindProviderNetwork: "provider network", KindLoadBalancer: "load balancer", KindMetadata: "metadata", KindDHCP: "DHCP", KindPeer: "peer node", KindGroupSet: "set of groups",
 }
 
 func (k CookieKind) String() string {
@@ -49,12 +50,15 @@ func (k CookieKind) String() string {
 // compile engine knows which.
 const TemplateMerged = 0xffff
 
+// Template numbers a rule's flow within its table, so that a cookie names the table's part that it is.
+func Template(t TableID, n uint8) uint16 { return uint16(t)<<8 | uint16(n) }
+
 // Cookie is what the cookie of a standard-profile flow tells:
 // mark 0x4e (8 bit), kind (8), template (16), key (32). It holds no generation,
 // so an unchanged flow stays untouched.
 type Cookie struct {
 	Kind     CookieKind
-	Template uint16 // which of a rule's flows; TemplateMerged if shared
+	Template uint16 // which of a rule's flows, see Template; TemplateMerged if several objects share it
 	Key      uint32 // of the object, 0 for the bridge
 }
 

@@ -66,7 +66,7 @@ func init() {
 			Purpose: "Tells where a frame comes from (reg0) and to which logical network it belongs (tun_id). Frames of unknown origin from a managed port stop here.",
 			Match:   join(fL2, fVLAN, tunID, fields{openflow.FieldTunSrc, openflow.FieldTunDst, openflow.FieldIPProto, openflow.FieldIPv4Dst}),
 			Kinds:   Goto | Punt | Set | VLAN | Limit | Track | Copy | SampleKind,
-			Sets:    join(tunID, reg(0, 1, 5)),
+			Sets:    join(tunID, reg(0, 1, 5, 7, 12)),
 			Next:    []TableID{UserHooks, Responder, MetadataBack},
 			Miss:    missGoto(Responder),
 			Prios: []Priority{
@@ -138,7 +138,7 @@ func init() {
 		Table{
 			ID: MetadataOut, Name: "metadata-out", Profiles: Standard,
 			Purpose: "Sends translated metadata requests to the node's metadata port.",
-			Match:   join(fIP, fL4, fCT), Kinds: Out | Set, Sets: join(reg(12), one(openflow.FieldEthDst)), Miss: Miss{Kind: MissNone},
+			Match:   join(fIP, fL4, fCT), Kinds: Out | Set, Sets: join(reg(15), one(openflow.FieldEthDst)), Miss: Miss{Kind: MissNone},
 			Prios: []Priority{{Value: PrioMetadata, Name: "metadata", Profiles: Standard, What: "to the metadata port"}},
 		},
 		Table{

@@ -10,13 +10,12 @@ func declareACL() {
 		Table{
 			ID: EgressACL, Name: "egress-acl", Profiles: both,
 			Purpose: "What may leave an instance: anti-spoofing, DHCP and neighbour discovery, then the security groups.",
-			Match:   join(fL2, fIP, fL4, fARP, fND, tunID, reg(0, 1)),
+			Match:   join(fL2, fIP, fL4, fARP, fND, tunID, reg(0, 1, 7)),
 			Kinds:   Goto | Track | Set,
 			Sets:    one(openflow.FieldIPDSCP),
-			Next:    []TableID{EgressState, EgressRules, LoadBalancer},
+			Next:    []TableID{EgressState, EgressRules, EgressSource, LoadBalancer},
 			Miss:    missGoto(LoadBalancer),
 			Prios: []Priority{
-				{Value: PrioExempt, Name: "exempt", Profiles: Standard, What: "port security off; router or DHCP port"},
 				{Value: PrioDHCPClient, Name: "dhcp-client", Profiles: both, What: "DHCP request may leave"},
 				{Value: PrioDHCPServerDrop, Name: "dhcp-server-drop", Profiles: both, What: "an instance is no DHCP server and no router"},
 				{Value: PrioNeighbour, Name: "neighbour", Profiles: Standard, What: "ARP and ND with the port's own addresses"},
@@ -26,8 +25,14 @@ func declareACL() {
 			},
 		},
 		state(EgressState, "egress-state", EgressRules, LoadBalancer),
-		rules(EgressRules, "egress-rules", 1, EgressCommit, openflow.FieldIPv4Dst, openflow.FieldIPv6Dst),
+		rules(EgressRules, "egress-rules", RegSrcSet, EgressCommit, openflow.FieldIPv4Dst, openflow.FieldIPv6Dst),
 		commit(EgressCommit, "egress-commit", LoadBalancer),
+		Table{
+			ID: EgressSource, Name: "egress-source", Profiles: Standard,
+			Purpose: "Neighbour discovery must come from an address of the port's own.",
+			Match:   join(fIP, fND, reg(1)), Kinds: Goto, Next: []TableID{LoadBalancer}, Miss: Miss{Kind: MissDrop},
+			Prios: []Priority{{Value: PrioNeighbour, Name: "neighbour", Profiles: Standard, What: "an own address; the unspecified one in duplicate address detection"}},
+		},
 		Table{
 			ID: IngressACL, Name: "ingress-acl", Profiles: both,
 			Purpose: "What may reach an instance: DHCP and neighbour discovery, then the security groups.",
@@ -39,11 +44,12 @@ func declareACL() {
 				{Value: PrioNeighbour, Name: "neighbour", Profiles: Standard, What: "ARP and ND"},
 				{Value: PrioPermit, Name: "permit", Profiles: Classic, What: "security group rule"},
 				{Value: PrioDHCPReply, Name: "dhcp-reply", Profiles: both, What: "answer of the subnet's DHCP server"},
+				{Value: PrioStateless, Name: "stateless", Profiles: Standard, What: "packet to a filtered port whose groups are stateless"},
 				{Value: PrioAddress, Name: "filtered", Profiles: Standard, What: "packet to a filtered port"},
 			},
 		},
 		state(IngressState, "ingress-state", IngressRules, OutboundNAT),
-		rules(IngressRules, "ingress-rules", 2, IngressCommit, openflow.FieldIPv4Src, openflow.FieldIPv6Src),
+		rules(IngressRules, "ingress-rules", RegDstSet, IngressCommit, openflow.FieldIPv4Src, openflow.FieldIPv6Src),
 		commit(IngressCommit, "ingress-commit", OutboundNAT),
 	)
 }
@@ -70,6 +76,7 @@ func rules(id TableID, name string, key int, commit TableID, remote ...*openflow
 		Kinds:   Goto | Conjoin | Set | Track, Sets: join(reg(14), one(openflow.FieldCTMark)),
 		Next: []TableID{commit}, Miss: Miss{Kind: MissDrop},
 		Prios: []Priority{
+			{Value: PrioDHCPClient, Name: "dhcp-client", Profiles: Standard, What: "DHCP and DHCPv6 requests leave without a rule"},
 			{Value: PrioPermit, Name: "permit", Profiles: Standard, What: "clauses, and conj_id of the rules they make"},
 			{Value: PrioRevoke, Name: "revoke", Profiles: Standard, What: "established without a rule: mark the connection, drop"},
 		},

@@ -64,7 +64,7 @@ func declareForward() {
 		Table{
 			ID: L2Rewrite, Name: "l2-rewrite", Profiles: both,
 			Purpose: "Tells which local port, if any, a frame is for (reg2) and its conntrack zone (reg6).",
-			Match:   join(fL2, tunID, reg(0)), Kinds: Goto | Set | Punt, Sets: reg(2, 6, 7), Next: []TableID{IngressACL}, Miss: missGoto(IngressACL),
+			Match:   join(fL2, tunID, reg(0)), Kinds: Goto | Set | Punt, Sets: reg(2, 6, 7, 13), Next: []TableID{IngressACL}, Miss: missGoto(IngressACL),
 			Prios: []Priority{{Value: PrioDestination, Name: "destination", Profiles: Standard, What: "MAC address of a local port"}},
 		},
 		Table{
@@ -97,11 +97,12 @@ func declareForward() {
 		Table{
 			ID: L2Forward, Name: "l2-forward", Profiles: both,
 			Purpose: "Output: to a local port, through a tunnel, to a provider network, or to all of these. A frame from a tunnel never goes to a tunnel.",
-			Match:   join(fL2, tunID, reg(0, 2), fields{openflow.FieldIPv4Dst, openflow.FieldIPv6Dst}), Kinds: Out | ToGroup | Set | VLAN | Limit | Copy | Again | SampleKind,
-			Sets: join(tunID, reg(2, 6, 7), fields{openflow.FieldTunDst, openflow.FieldTunIPv6Dst, openflow.FieldVLANVID, openflow.FieldInPort, openflow.FieldInPort16, openflow.FieldEthSrc}),
+			Match:   join(fL2, tunID, reg(0, 2, 7), fields{openflow.FieldIPv4Dst, openflow.FieldIPv6Dst}), Kinds: Out | ToGroup | Set | VLAN | Limit | Copy | Again | SampleKind,
+			Sets: join(tunID, reg(2, 6, 7, 13), fields{openflow.FieldTunDst, openflow.FieldTunIPv6Dst, openflow.FieldVLANVID, openflow.FieldInPort, openflow.FieldInPort16, openflow.FieldEthSrc}),
 			Back: []TableID{IngressACL}, Miss: Miss{Kind: MissDrop},
 			Prios: []Priority{
 				{Value: PrioLocal, Name: "local", Profiles: Standard, What: "local port, by reg2"},
+				{Value: PrioSplit, Name: "split-horizon", Profiles: Standard, What: "a frame from a tunnel for no port of this node; routed packets go on"},
 				{Value: PrioUnicast, Name: "unicast", Profiles: both, What: "MAC address of a port"},
 				{Value: PrioMulticast, Name: "multicast", Profiles: Standard, What: "joined multicast group"},
 				{Value: PrioFloodTunnel, Name: "flood-tunnel", Profiles: both, What: "broadcast from a tunnel, to local ports"},

@@ -30,12 +30,12 @@ const (
 	PrioNATKnown uint16 = 256
 
 	// Tables 40 and 90.
-	PrioExempt         uint16 = 61013 // port security off, or a router's or DHCP server's port
 	PrioDHCPClient     uint16 = 61012
 	PrioDHCPServerDrop uint16 = 61011
 	PrioNeighbour      uint16 = 61010 // ARP and ND
 	PrioPermit         uint16 = 61007 // security group rules; in standard one for all of them
 	PrioDHCPReply      uint16 = 61006
+	PrioStateless      uint16 = 36002
 	PrioAddress        uint16 = 36001
 	PrioSpoofed        uint16 = 36000
 
@@ -67,6 +67,7 @@ const (
 
 	// Table 110.
 	PrioLocal       uint16 = 40000
+	PrioSplit       uint16 = 35000 // what a tunnel brought goes into no tunnel
 	PrioUnicast     uint16 = 32768
 	PrioMulticast   uint16 = 16400
 	PrioFloodTunnel uint16 = 16384 // came from a tunnel: to local ports only

@@ -22,15 +22,19 @@ const (
 	RegDstZone  = 6
 	RegFlags    = 7
 	RegNextHop6 = 8 // to 11, as xxreg2
+	RegSrcSet   = 12
+	RegDstSet   = 13
 	RegRule     = 14
 )
 
 // Bits of RegFlags.
 const (
-	FlagRouted      uint32 = 1 << 0
-	FlagDstFiltered uint32 = 1 << 4
-	FlagTracing     uint32 = 1 << 8
-	FlagTooLarge    uint32 = 1 << 31
+	FlagRouted       uint32 = 1 << 0
+	FlagSrcFiltered  uint32 = 1 << 1
+	FlagDstFiltered  uint32 = 1 << 4
+	FlagDstStateless uint32 = 1 << 5
+	FlagTracing      uint32 = 1 << 8
+	FlagTooLarge     uint32 = 1 << 31
 )
 
 // Bits of ct_mark.
@@ -53,11 +57,12 @@ var FieldUses = []FieldUse{
 	{"reg4", Standard, "IPv4 next hop"},
 	{"reg5", Standard, "conntrack zone of the source port"},
 	{"reg6", Standard, "conntrack zone of the destination port"},
-	{"reg7", Standard, "flags: bit 0 routed, bit 4 destination filtered, bit 8 tracing, bit 31 larger than the MTU"},
+	{"reg7", Standard, "flags: bit 0 routed, bit 1 source filtered, bit 4 destination filtered, bit 5 destination stateless, bit 8 tracing, bit 31 larger than the MTU"},
 	{"reg8..reg11 (xxreg2)", Standard, "IPv6 next hop"},
-	{"reg12, reg13", Standard, "scratch"},
+	{"reg12", Standard, "key of the source port's set of security groups"},
+	{"reg13", Standard, "key of the destination port's set of security groups"},
 	{"reg14", Standard, "key of the security group rule that accepted the packet"},
-	{"reg15", Standard, "reserved"},
+	{"reg15", Standard, "scratch"},
 	{"metadata", Standard, "0; reserved for service chaining"},
 	{"ct_mark", Standard, "bit 0: the connection is revoked"},
 	{"ct_label", Standard, "bits 0..31: key of the accepting rule; 32..63 reserved for logging"},

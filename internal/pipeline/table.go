@@ -60,6 +60,7 @@ const (
 	EgressState    TableID = 41
 	EgressRules    TableID = 42
 	EgressCommit   TableID = 43
+	EgressSource   TableID = 44
 	LBMember       TableID = 51
 	RouteLookup    TableID = 61
 	PacketSize     TableID = 62
