@@ -49,7 +49,7 @@ type FieldUse struct {
 
 // FieldUses lists the fields that carry state between tables.
 var FieldUses = []FieldUse{
-	{"tun_id", both, "logical network, in all tables. VXLAN: the segmentation id itself. Other types: tag << 40, or-ed with 1 = VLAN (physical network << 12, or-ed with the vid), 2 = flat (physical network << 12), 3 = GRE key, 4 = Geneve VNI, 5 = local. Rewritten to the wire value just before a tunnel"},
+	{"tun_id", both, "logical network, in all tables. VXLAN: the segmentation id itself. Other types: tag << 40, or-ed with: 1 = VLAN, 2 = flat and 5 = local: the network's key; 3 = GRE key; 4 = Geneve VNI. Rewritten to the wire value just before a tunnel"},
 	{"reg0", both, "origin: 1 local port, 2 tunnel, 3 provider or external network, 4 injected by the controller"},
 	{"reg1", Standard, "key of the source port"},
 	{"reg2", Standard, "key of the destination port"},
