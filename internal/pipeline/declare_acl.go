@@ -46,6 +46,7 @@ func declareACL() {
 				{Value: PrioDHCPReply, Name: "dhcp-reply", Profiles: both, What: "answer of the subnet's DHCP server"},
 				{Value: PrioStateless, Name: "stateless", Profiles: Standard, What: "packet to a filtered port whose groups are stateless"},
 				{Value: PrioAddress, Name: "filtered", Profiles: Standard, What: "packet to a filtered port"},
+				{Value: PrioSpoofed, Name: "neither", Profiles: Standard, What: "anything else to a filtered port: neither ARP nor IP"},
 			},
 		},
 		state(IngressState, "ingress-state", IngressRules, OutboundNAT),

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+// Kinds of punted packets, as the userdata of a controller action says them.
+// A packet-in carries them back, so that whoever answers needs no guess at what
+// the packet is.
+const (
+	PuntDHCP byte = 1 // DHCP request of a client, from table 20
+)
+
+// userdataMark is the first byte of every userdata of ours.
+const userdataMark = 0x4e
+
+// Userdata is what a controller action says of the packets that it punts: two
+// bytes, the mark and the kind.
+func Userdata(kind byte) []byte { return []byte{userdataMark, kind} }
+
+// ParseUserdata reads what Userdata wrote; ok is false for anybody else's.
+func ParseUserdata(b []byte) (kind byte, ok bool) {
+	if len(b) != 2 || b[0] != userdataMark {
+		return 0, false
+	}
+	return b[1], true
+}
