@@ -22,20 +22,21 @@ import (
 	"nagare/internal/store"
 	"nagare/internal/tables"
 	"nagare/test/bench/cloud"
+	"nagare/test/bench/host"
 )
 
 // window is how long each rate is measured.
 const window = 3 * time.Second
 
-func openStore(h *host) *store.Store {
-	st, err := store.Open(h.ctx, tables.Schema, store.Options{DataDir: h.dir(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	h.must(err)
+func openStore(h *host.Host) *store.Store {
+	st, err := store.Open(h.Context(), tables.Schema, store.Options{DataDir: h.Dir(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	h.Must(err)
 	h.Cleanup(func() { st.Close() })
 	return st
 }
 
 // hammer lets some workers call do, with a number of their own each time, for the window, and returns calls per second.
-func hammer(h *host, workers int, do func(i int) error) float64 {
+func hammer(h *host.Host, workers int, do func(i int) error) float64 {
 	var calls atomic.Int64
 	var wg sync.WaitGroup
 	var fault atomic.Pointer[error]
@@ -57,12 +58,12 @@ func hammer(h *host, workers int, do func(i int) error) float64 {
 }
 
 // commits measures durable transactions of one port each.
-func commits(h *host) []row {
+func commits(h *host.Host) []row {
 	st := openStore(h)
 	s := cloud.Shape{Nodes: 10, Networks: 10, Ports: 1}
 	s.Build(st)
 	put := func(i int) error {
-		_, err := st.Commit(h.ctx, store.Origin{User: "bench"}, func(tx *store.Txn) error {
+		_, err := st.Commit(h.Context(), store.Origin{User: "bench"}, func(tx *store.Txn) error {
 			s.BindPort(tx, i%s.Networks, i%60000)
 			return nil
 		})
@@ -80,16 +81,16 @@ func commits(h *host) []row {
 }
 
 // syncTime is what the disk under the store takes to make 4 KiB durable: the limit of one writer who waits.
-func syncTime(h *host) time.Duration {
-	f, err := os.Create(filepath.Join(h.dir(), "sync"))
-	h.must(err)
+func syncTime(h *host.Host) time.Duration {
+	f, err := os.Create(filepath.Join(h.Dir(), "sync"))
+	h.Must(err)
 	defer f.Close()
 	var took []time.Duration
 	for range 200 {
 		start := time.Now()
 		_, err := f.Write(make([]byte, 4096))
-		h.must(err)
-		h.must(datasync(f))
+		h.Must(err)
+		h.Must(datasync(f))
 		took = append(took, time.Since(start))
 	}
 	return median(took)
@@ -103,7 +104,7 @@ func (user) Validate(context.Context, string) (identity.Principal, error) {
 }
 
 // apiCreates measures POST /v2.0/ports over HTTP, durable when answered.
-func apiCreates(h *host) []row {
+func apiCreates(h *host.Host) []row {
 	st := openStore(h)
 	api := neutron.New(neutron.Config{Store: st, Auth: user{}, Quotas: map[string]int{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	srv := httptest.NewServer(api)
@@ -115,7 +116,7 @@ func apiCreates(h *host) []row {
 		if err != nil {
 			return err
 		}
-		rq, err := http.NewRequestWithContext(h.ctx, "POST", srv.URL+"/v2.0/"+path, bytes.NewReader(b))
+		rq, err := http.NewRequestWithContext(h.Context(), "POST", srv.URL+"/v2.0/"+path, bytes.NewReader(b))
 		if err != nil {
 			return err
 		}
@@ -142,9 +143,9 @@ func apiCreates(h *host) []row {
 	var nets []string
 	for i := range 10 {
 		var made struct{ Network struct{ ID string } }
-		h.must(post("networks", object{"network": object{"name": fmt.Sprint("net", i)}}, &made))
+		h.Must(post("networks", object{"network": object{"name": fmt.Sprint("net", i)}}, &made))
 		nets = append(nets, made.Network.ID)
-		h.must(post("subnets", object{"subnet": object{"network_id": made.Network.ID, "ip_version": 4, "cidr": fmt.Sprintf("10.%d.0.0/16", i)}}, nil))
+		h.Must(post("subnets", object{"subnet": object{"network_id": made.Network.ID, "ip_version": 4, "cidr": fmt.Sprintf("10.%d.0.0/16", i)}}, nil))
 	}
 	create := func(i int) error {
 		return post("ports", object{"port": object{"network_id": nets[i%len(nets)], "name": fmt.Sprint("vm", i), "binding:host_id": "node-0000",

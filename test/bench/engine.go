@@ -10,10 +10,11 @@ import (
 	"nagare/internal/store"
 	"nagare/internal/tables"
 	"nagare/test/bench/cloud"
+	"nagare/test/bench/host"
 )
 
 // compileAll compiles 10,000 ports on 100 nodes from nothing.
-func compileAll(*host) []row {
+func compileAll(*host.Host) []row {
 	s := cloud.Shape{Nodes: 100, Networks: 1000, Ports: 10}
 	empty := heap()
 	st := store.New(tables.Schema, nil)
@@ -46,7 +47,7 @@ func heap() uint64 {
 }
 
 // changes measures single changes at three sizes. Counts must be the same at each.
-func changes(*host) []row {
+func changes(*host.Host) []row {
 	const times = 200
 	var rows []row
 	var first time.Duration

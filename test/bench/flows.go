@@ -21,6 +21,7 @@ import (
 	"nagare/internal/tables"
 	"nagare/openflow"
 	"nagare/test/bench/cloud"
+	"nagare/test/bench/host"
 )
 
 // switchCPU is the limit under any controller: what Open vSwitch 3.1 spends on one flow-mod of the shapes of a Neutron port,
@@ -53,7 +54,7 @@ func mods(fs []flow.Flow) []openflow.Message {
 }
 
 // encode times the encoder over the flows of a port.
-func encode(*host) []row {
+func encode(*host.Host) []row {
 	ms := mods(nodeFlows(cloud.Shape{Nodes: 4, Networks: 40, Ports: 10}))
 	r := testing.Benchmark(func(b *testing.B) {
 		buf := make([]byte, 0, 4096)
@@ -70,39 +71,39 @@ func encode(*host) []row {
 }
 
 // load programs one switch with the flows of a node in several ways.
-func load(h *host) []row {
+func load(h *host.Host) []row {
 	const rounds = 5
 	fs := nodeFlows(cloud.Shape{Nodes: 100, Networks: 1000, Ports: 10})
 	ms := mods(fs)
-	file := filepath.Join(h.dir(), "flows")
-	h.must(os.WriteFile(file, []byte(strings.Join(flow.Lines(fs), "\n")+"\n"), 0o600))
+	file := filepath.Join(h.Dir(), "flows")
+	h.Must(os.WriteFile(file, []byte(strings.Join(flow.Lines(fs), "\n")+"\n"), 0o600))
 	sw := ovstest.Start(h)
 	sw.AddBridge("br0")
 	c := openflow.NewConn(sw.Dial("br0"), openflow.Config{})
 	defer c.Close()
-	_, err := c.Handshake(h.ctx)
-	h.must(err)
+	_, err := c.Handshake(h.Context())
+	h.Must(err)
 	ways := []struct {
 		name string
 		load func() error
 		wall []time.Duration
 		cpu  time.Duration
 	}{
-		{name: "one bundle", load: func() error { return c.SendBundle(h.ctx, openflow.BundleAtomic|openflow.BundleOrdered, ms...) }},
-		{name: "plain flow-mods", load: func() error { return c.Apply(h.ctx, ms...) }},
+		{name: "one bundle", load: func() error { return c.SendBundle(h.Context(), openflow.BundleAtomic|openflow.BundleOrdered, ms...) }},
+		{name: "plain flow-mods", load: func() error { return c.Apply(h.Context(), ms...) }},
 		{name: "ovs-ofctl --bundle", load: func() error { sw.Ofctl("--bundle", "add-flows", "br0", file); return nil }},
 	}
 	for round := range rounds + 1 { // the first one warms up
 		for i := range ways {
 			w := &ways[i]
 			start, burnt := time.Now(), processorTime(h, sw.VswitchdPID())
-			h.must(w.load())
+			h.Must(w.load())
 			took := time.Since(start)
 			spent := processorTime(h, sw.VswitchdPID()) - burnt
-			if a, err := c.Aggregate(h.ctx, openflow.AllFlows); err != nil || int(a.Flows) != len(fs) {
+			if a, err := c.Aggregate(h.Context(), openflow.AllFlows); err != nil || int(a.Flows) != len(fs) {
 				h.Fatalf("%s: switch holds %d flows of %d, %v", w.name, a.Flows, len(fs), err)
 			}
-			h.must(c.Apply(h.ctx, &openflow.FlowMod{Table: openflow.TableAll, Command: openflow.FlowDelete}))
+			h.Must(c.Apply(h.Context(), &openflow.FlowMod{Table: openflow.TableAll, Command: openflow.FlowDelete}))
 			if round > 0 {
 				w.wall, w.cpu = append(w.wall, took), w.cpu+spent
 			}
@@ -124,9 +125,9 @@ func load(h *host) []row {
 }
 
 // processorTime is what a process has used of the processors, from /proc.
-func processorTime(h *host, pid int) time.Duration {
+func processorTime(h *host.Host, pid int) time.Duration {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	h.must(err)
+	h.Must(err)
 	_, rest, _ := strings.Cut(string(b), ") ") // the name may hold anything
 	fields := strings.Fields(rest)
 	if len(fields) < 13 {
@@ -135,7 +136,7 @@ func processorTime(h *host, pid int) time.Duration {
 	var ticks int64
 	for _, f := range fields[11:13] { // utime and stime, see proc(5)
 		n, err := strconv.ParseInt(f, 10, 64)
-		h.must(err)
+		h.Must(err)
 		ticks += n
 	}
 	return time.Duration(ticks) * (time.Second / 100) // USER_HZ

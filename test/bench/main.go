@@ -9,14 +9,18 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"nagare/test/bench/host"
 )
 
 // row is one line of the scoreboard.
@@ -25,7 +29,7 @@ type row struct{ figure, ours, limit, ratio, how string }
 // section measures some figures that share their set-up.
 type section struct {
 	name string
-	run  func(*host) []row
+	run  func(*host.Host) []row
 }
 
 var sections = []section{
@@ -61,7 +65,7 @@ func run(want *regexp.Regexp) (code int) {
 		got, err := measure(s.run)
 		fmt.Fprintf(os.Stderr, " %.0f s\n", time.Since(start).Seconds())
 		switch {
-		case err == errSkipped:
+		case err == host.ErrSkipped:
 			got = []row{{figure: s.name, ours: "not measured", how: "Open vSwitch is not installed and NAGARE_NO_OVS=1"}}
 		case err != nil:
 			got = append(got, row{figure: s.name, ours: "failed", how: err.Error()})
@@ -112,3 +116,15 @@ func count(v float64) string {
 
 // micros writes a duration in microseconds.
 func micros(d time.Duration) string { return fmt.Sprintf("%.0f µs", float64(d.Nanoseconds())/1000) }
+
+// measure runs a section. Its rows up to a failure are lost, not those of other sections.
+func measure(f func(*host.Host) []row) (rows []row, err error) {
+	err = host.Run(context.Background(), 3*time.Minute, func(h *host.Host) { rows = f(h) })
+	return rows, err
+}
+
+// median of some durations.
+func median(ds []time.Duration) time.Duration {
+	ds = slices.Sorted(slices.Values(ds))
+	return ds[len(ds)/2]
+}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"testing"
 	"time"
 )
@@ -24,35 +23,5 @@ func TestTable(t *testing.T) {
 	}
 	if got := median([]time.Duration{5, 1, 9}); got != 5 {
 		t.Errorf("median %v", got)
-	}
-}
-
-// TestMeasure cleans up, last thing first, however a section ends.
-func TestMeasure(t *testing.T) {
-	var order []int
-	fault := errors.New("broken")
-	_, err := measure(func(h *host) []row {
-		h.Cleanup(func() { order = append(order, 1) })
-		h.Cleanup(func() {
-			if order = append(order, 2); !h.Failed() {
-				t.Error("the cleaning up does not know of the failure")
-			}
-		})
-		h.must(fault)
-		t.Error("went on after a failure")
-		return nil
-	})
-	if err == nil || err.Error() != "broken" {
-		t.Errorf("error %v", err)
-	}
-	if len(order) != 2 || order[0] != 2 {
-		t.Errorf("cleaned up in order %v", order)
-	}
-	if _, err := measure(func(h *host) []row { h.Skipf("no switch"); return nil }); err != errSkipped {
-		t.Errorf("skipped: %v", err)
-	}
-	rows, err := measure(func(*host) []row { return []row{{figure: "x"}} })
-	if err != nil || len(rows) != 1 {
-		t.Errorf("rows %v, error %v", rows, err)
 	}
 }

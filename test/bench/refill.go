@@ -19,11 +19,12 @@ import (
 	"nagare/internal/store"
 	"nagare/internal/tables"
 	"nagare/test/bench/cloud"
+	"nagare/test/bench/host"
 )
 
 // refill restarts the ovs-vswitchd of one real node of a cloud of fifty: it comes back empty, and is full again once the hub
 // has compared and its barrier has answered. Only then is the clock stopped; it starts when the switch's session does.
-func refill(h *host) []row {
+func refill(h *host.Host) []row {
 	const rounds = 3
 	s := cloud.Shape{Nodes: 50, Networks: 500, Ports: 10}
 	st := store.New(tables.Schema, nil)
@@ -33,9 +34,9 @@ func refill(h *host) []row {
 		"external_ids:ovn-bridge-datapath-type=dummy", "other_config:local_ip="+cloud.VTEP(0).String())
 	sw.Vsctl("set-manager", "tcp:"+ovsdb)
 	await := func(what string, ok func(southbound.NodeInfo) bool) (n southbound.NodeInfo) {
-		h.must(ovstest.Poll(time.Minute, func() error {
+		h.Must(ovstest.Poll(time.Minute, func() error {
 			var err error
-			if n, err = node(h.ctx, hub); err != nil {
+			if n, err = node(h.Context(), hub); err != nil {
 				return err
 			}
 			if !ok(n) {
@@ -89,8 +90,8 @@ func refill(h *host) []row {
 	var cpu time.Duration
 	sent, broken := 0, 0
 	for range rounds {
-		before, err := node(h.ctx, hub)
-		h.must(err)
+		before, err := node(h.Context(), hub)
+		h.Must(err)
 		sw.StopVswitchd()
 		await("gone", func(n southbound.NodeInfo) bool { return !n.OpenFlow })
 		sw.StartVswitchd()
@@ -99,8 +100,8 @@ func refill(h *host) []row {
 		tick := time.NewTicker(time.Millisecond)
 		var began time.Time
 		for { // until the session begins, what the switch burns is its own start
-			n, err := node(h.ctx, hub)
-			h.must(err)
+			n, err := node(h.Context(), hub)
+			h.Must(err)
 			if n.OpenFlow {
 				began = n.Since
 				break
@@ -149,10 +150,10 @@ func node(ctx context.Context, hub *southbound.Hub) (southbound.NodeInfo, error)
 }
 
 // startHub runs a hub with its listeners until the section ends and returns the address of OVSDB's.
-func startHub(h *host, st *store.Store) (*southbound.Hub, string) {
+func startHub(h *host.Host, st *store.Store) (*southbound.Hub, string) {
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
-		h.must(err)
+		h.Must(err)
 		return l
 	}
 	ovsdb, of := listen(), listen()
