@@ -65,7 +65,9 @@ func newLabCommand() *cobra.Command {
 // addUpFlags declares the flags that say how a lab is to be.
 func addUpFlags(c *cobra.Command, o *lab.UpOptions) {
 	c.Flags().StringSliceVar(&o.Nodes, "nodes", nil, "nodes, the first is the controller (default controller,compute)")
-	c.Flags().StringVar(&o.Profile, "profile", "", "pipeline: classic or standard (default "+lab.DefaultProfile+")")
+	c.Flags().StringVar(&o.Profile, "profile", "", "pipeline: standard or classic (default "+lab.DefaultProfile+")")
+	c.Flags().StringVar(&o.DHCP, "dhcp", "", "who answers DHCP: native, the server, or port, a process on the network node (default native, in classic port)")
+	c.Flags().BoolVar(&o.Provider, "provider", false, "give all nodes a physical network physnet1, behind a bridge br-prov")
 	c.Flags().StringVar(&o.IDs, "ids", "", "ids and MACs: generated, or recorded as in the walk-through (default generated)")
 	c.Flags().StringVar(&o.HostIP, "host-ip", "", "loopback address on which the host reaches the server (default "+lab.DefaultHostIP+")")
 }
@@ -80,7 +82,8 @@ func newLabUpCommand(f *labFlags) *cobra.Command {
 			"mends a lab after a crash or a reboot.",
 		Example: "  sudo nagare lab up\n" +
 			"  sudo nagare lab up --nodes controller                     one node\n" +
-			"  sudo nagare lab up --ids recorded                         the walk-through's own ids\n" +
+			"  sudo nagare lab up --profile classic --ids recorded       the walk-through as it was recorded\n" +
+			"  sudo nagare lab up --provider                             with a physical network for VLANs\n" +
 			"  sudo nagare lab up --name second --host-ip 127.0.0.2      beside another lab\n" +
 			"  sudo nagare lab up --no-server --manager tcp:10.0.0.1:6640",
 		Args: cobra.NoArgs,

@@ -14,13 +14,13 @@ import (
 func newLabInstanceCommand(f *labFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "instance",
-		Short:   "Add, remove and list instances",
+		Short:   "Add, move, remove and list instances",
 		Long:    "An instance is a network namespace plugged into a node's br-int as a hypervisor\nplugs a guest; it gets its address from the network by a real DHCP client.",
 		Example: "  sudo nagare lab instance add vm01 --network net01 --node compute\n  sudo nagare lab instance list",
 		Args:    cobra.NoArgs,
 		RunE:    showHelp,
 	}
-	c.AddCommand(newLabInstanceAddCommand(f), newLabInstanceRmCommand(f), newLabInstanceListCommand(f))
+	c.AddCommand(newLabInstanceAddCommand(f), newLabInstanceMoveCommand(f), newLabInstanceRmCommand(f), newLabInstanceListCommand(f))
 	return c
 }
 
@@ -33,8 +33,9 @@ func newLabInstanceAddCommand(f *labFlags) *cobra.Command {
 		Long: "Makes a port through the Neutron API and binds it to the node as Nova does, plugs\n" +
 			"the instance, waits until the port is ACTIVE and lets the instance ask for its\n" +
 			"address. An instance that is there already is completed.",
-		Example: "  sudo nagare lab instance add vm01 --network net01 --node compute",
-		Args:    cobra.ExactArgs(1),
+		Example: "  sudo nagare lab instance add vm01 --network net01 --node compute\n" +
+			"  sudo nagare lab instance add web --network net01 --node compute --security-group web",
+		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
 				return err
@@ -56,10 +57,46 @@ func newLabInstanceAddCommand(f *labFlags) *cobra.Command {
 	}
 	c.Flags().StringVar(&o.Network, "network", "", "name or id of the network, as the user demo sees it")
 	c.Flags().StringVar(&o.Node, "node", "", "node that the instance runs on")
+	c.Flags().StringSliceVar(&o.SecurityGroups, "security-group", nil, "name or id of a security group of demo's, for a new port (default: the group default)")
 	for _, required := range []string{"network", "node"} {
 		if err := c.MarkFlagRequired(required); err != nil {
 			panic(err) // a flag that is declared above
 		}
+	}
+	out = addOutputFlag(c)
+	return c
+}
+
+func newLabInstanceMoveCommand(f *labFlags) *cobra.Command {
+	var to string
+	var out *output
+	c := &cobra.Command{
+		Use:   "move NAME --to NODE",
+		Short: "Move an instance to another node, as a migration does",
+		Long: "Unplugs the instance, binds its port to the other node as Nova does, plugs it there,\n" +
+			"waits until the port is ACTIVE and announces it. The instance runs on meanwhile and\n" +
+			"keeps its address and its connections.",
+		Example: "  sudo nagare lab instance move vm01 --to controller",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			l, err := f.open(c)
+			if err != nil {
+				return err
+			}
+			m, err := l.MoveInstance(c.Context(), args[0], to)
+			if err != nil {
+				return err
+			}
+			return out.print(c.OutOrStdout(), m, []string{"NAME", "FROM", "NODE", "PORT", "ACTIVE"},
+				[][]string{{m.Instance.Name, m.From, m.Instance.Node, m.Instance.PortID, fmt.Sprintf("after %v", m.Took.Round(time.Millisecond))}})
+		},
+	}
+	c.Flags().StringVar(&to, "to", "", "node that the instance is to run on")
+	if err := c.MarkFlagRequired("to"); err != nil {
+		panic(err) // a flag that is declared above
 	}
 	out = addOutputFlag(c)
 	return c

@@ -67,6 +67,10 @@ type (
 		Gateway string `json:"gateway_ip"`
 		DHCP    bool   `json:"enable_dhcp"`
 	}
+	apiGroup struct {
+		ID   string `json:"id"`
+		Name string `json:"name"`
+	}
 	apiPort struct {
 		ID          string `json:"id"`
 		Name        string `json:"name"`

@@ -24,6 +24,8 @@ type AddOptions struct {
 	Name    string
 	Network string // name or id
 	Node    string
+	// SecurityGroups of a port that is made, by name or id; nil: the project's default group. A port that exists keeps its own.
+	SecurityGroups []string
 }
 
 // Lease is what the instance's DHCP client was told.
@@ -78,14 +80,7 @@ func (l *Lab) AddInstance(ctx context.Context, o AddOptions) (*Added, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = until(ctx, activeWithin, "port "+inst.PortID+" is ACTIVE", func(ctx context.Context) error {
-		p, err := demo.port(ctx, inst.PortID)
-		if err == nil && p.Status != "ACTIVE" {
-			err = fmt.Errorf("its status is %s", p.Status)
-		}
-		return err
-	})
-	if err != nil {
+	if err := waitActive(ctx, demo, inst.PortID); err != nil {
 		return nil, fmt.Errorf("instance %s: %w", inst.Name, err)
 	}
 	lease, took, err := l.lease(ctx, inst)
@@ -93,6 +88,16 @@ func (l *Lab) AddInstance(ctx context.Context, o AddOptions) (*Added, error) {
 		return nil, fmt.Errorf("instance %s: %w", inst.Name, err)
 	}
 	return &Added{Instance: inst, Lease: lease, LeaseTook: took}, nil
+}
+
+func waitActive(ctx context.Context, a *api, port string) error {
+	return until(ctx, activeWithin, "port "+port+" is ACTIVE", func(ctx context.Context) error {
+		p, err := a.port(ctx, port)
+		if err == nil && p.Status != "ACTIVE" {
+			err = fmt.Errorf("its status is %s", p.Status)
+		}
+		return err
+	})
 }
 
 // prepare checks the options and makes and binds the port. The device id
@@ -123,13 +128,17 @@ func (l *Lab) prepare(ctx context.Context, s *State, o AddOptions) (Instance, er
 		return none, fmt.Errorf("network %q: demo sees none of that name: create it with 'openstack network create %s'", o.Network, o.Network)
 	}
 	if old, ok := s.instance(o.Name); ok && (old.Node != o.Node || old.Network != network.ID) {
-		return none, fmt.Errorf("instance %s: runs on %s already: remove it first with 'nagare lab instance rm %s'", o.Name, old.Node, o.Name)
+		return none, fmt.Errorf("instance %s: runs on %s already: move it with 'nagare lab instance move %s --to %s', or remove it first with 'nagare lab instance rm %s'", o.Name, old.Node, o.Name, o.Node, o.Name)
 	}
 	inst := Instance{
 		Name: o.Name, Node: o.Node, Network: network.ID, MTU: network.MTU,
 		DeviceID: uuid.NewSHA1(uuid.NameSpaceDNS, []byte(l.Name+"/"+o.Name)).String(),
 	}
-	port, err := l.bind(ctx, s, demo, inst)
+	groups, err := groupIDs(ctx, demo, o.SecurityGroups)
+	if err != nil {
+		return none, err
+	}
+	port, err := l.bind(ctx, s, demo, inst, groups)
 	if err != nil {
 		return none, err
 	}
@@ -137,9 +146,29 @@ func (l *Lab) prepare(ctx context.Context, s *State, o AddOptions) (Instance, er
 	return inst, nil
 }
 
+// groupIDs finds security groups by name or id.
+func groupIDs(ctx context.Context, a *api, names []string) ([]string, error) {
+	var ids []string
+	for _, name := range names {
+		if _, err := uuid.Parse(name); err == nil {
+			ids = append(ids, name)
+			continue
+		}
+		group, err := one[apiGroup](ctx, a, "security-groups", name)
+		if err != nil {
+			return nil, err
+		}
+		if group == nil {
+			return nil, fmt.Errorf("security group %q: demo sees none of that name: create it with 'openstack security group create %s'", name, name)
+		}
+		ids = append(ids, group.ID)
+	}
+	return ids, nil
+}
+
 // bind makes the port as the user and binds it as the administrator, as Nova
 // does with its service user.
-func (l *Lab) bind(ctx context.Context, s *State, demo *api, inst Instance) (*apiPort, error) {
+func (l *Lab) bind(ctx context.Context, s *State, demo *api, inst Instance, groups []string) (*apiPort, error) {
 	found, err := list[apiPort](ctx, demo, "ports", url.Values{"device_id": {inst.DeviceID}, "network_id": {inst.Network}})
 	if err != nil {
 		return nil, err
@@ -147,10 +176,14 @@ func (l *Lab) bind(ctx context.Context, s *State, demo *api, inst Instance) (*ap
 	var port *apiPort
 	if len(found) > 0 {
 		port = &found[0]
-	} else if port, err = demo.createPort(ctx, map[string]any{
-		"name": inst.Name, "network_id": inst.Network, "device_id": inst.DeviceID, "admin_state_up": true,
-	}); err != nil {
-		return nil, err
+	} else {
+		attributes := map[string]any{"name": inst.Name, "network_id": inst.Network, "device_id": inst.DeviceID, "admin_state_up": true}
+		if groups != nil {
+			attributes["security_groups"] = groups
+		}
+		if port, err = demo.createPort(ctx, attributes); err != nil {
+			return nil, err
+		}
 	}
 	admin, err := l.connect(ctx, s, "admin")
 	if err != nil {
@@ -195,6 +228,8 @@ func (l *Lab) plug(ctx context.Context, s *State, inst Instance) error {
 		if err := each(ctx, ip("-n", nodeNS, "link", "add", tap, "type", "veth", "peer", "name", "eth0", "netns", ns)); err != nil {
 			return err
 		}
+	} else if err := l.fetchTap(ctx, s, inst); err != nil {
+		return err
 	}
 	mtu := fmt.Sprint(inst.MTU)
 	if inst.MTU == 0 {

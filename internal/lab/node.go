@@ -14,7 +14,6 @@ import (
 
 const (
 	schemaPath = "/usr/share/openvswitch/vswitch.ovsschema"
-	physnet    = "external" // the physical network behind br-ex
 	stopGrace  = 5 * time.Second
 )
 
@@ -30,12 +29,20 @@ func (l *Lab) startUnderlay(ctx context.Context, s *State) error {
 	if err := makeNamespace(ctx, ns); err != nil {
 		return err
 	}
-	if !haveLink(ctx, ns, "ul0") {
-		if err := each(ctx, ip("-n", ns, "link", "add", "ul0", "mtu", fmt.Sprint(underlayMT), "type", "bridge", "stp_state", "0", "forward_delay", "0")); err != nil {
+	if err := addBridge(ctx, ns, "ul0"); err != nil || !s.Config.Provider {
+		return err
+	}
+	return addBridge(ctx, ns, providerBridge)
+}
+
+// addBridge makes a Linux bridge that passes every frame, with whatever tag.
+func addBridge(ctx context.Context, ns, name string) error {
+	if !haveLink(ctx, ns, name) {
+		if err := each(ctx, ip("-n", ns, "link", "add", name, "mtu", fmt.Sprint(underlayMT), "type", "bridge", "stp_state", "0", "forward_delay", "0")); err != nil {
 			return err
 		}
 	}
-	return each(ctx, ip("-n", ns, "link", "set", "ul0", "up"))
+	return each(ctx, ip("-n", ns, "link", "set", name, "up"))
 }
 
 // startNode brings a node up to the point where an operator would enter
@@ -54,7 +61,7 @@ func (l *Lab) startNode(ctx context.Context, s *State, index int) error {
 			return err
 		}
 	}
-	if err := l.cable(ctx, ns, fmt.Sprint("u", index)); err != nil {
+	if err := l.cable(ctx, ns, "eth0", fmt.Sprint("u", index), "ul0"); err != nil {
 		return err
 	}
 	if err := l.startOVS(ctx, s, n); err != nil {
@@ -75,34 +82,23 @@ func (l *Lab) startNode(ctx context.Context, s *State, index int) error {
 	); err != nil {
 		return err
 	}
-	if index != 0 {
-		return nil
-	}
-	// The first node is the network node: it has the way out.
-	mapping := physnet + ":br-ex"
-	if _, err := l.ovs(ctx, n.Name, "ovs-vsctl", "--may-exist", "add-br", "br-ex", "--", "set", "Bridge", "br-ex", "datapath_type=netdev",
-		"--", "set", "Open_vSwitch", ".", "other_config:provider_mappings="+mapping, "external_ids:ovn-bridge-mappings="+mapping); err != nil {
-		return err
-	}
-	return each(ctx,
-		ip("-n", ns, "link", "set", "br-ex", "up"),
-		inNamespace(ns, "ethtool", "-K", "br-ex", "tx", "off"))
+	return l.startPhysical(ctx, s, index)
 }
 
-// cable joins the node's eth0 to a port of the underlay's bridge.
-func (l *Lab) cable(ctx context.Context, ns, port string) error {
+// cable joins a link of the node to a port of one of the underlay's bridges.
+func (l *Lab) cable(ctx context.Context, ns, link, port, bridge string) error {
 	ul, mtu := l.underlayNS(), fmt.Sprint(underlayMT)
-	if !haveLink(ctx, ns, "eth0") {
-		if err := each(ctx, ip("-n", ul, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns)); err != nil {
+	if !haveLink(ctx, ns, link) {
+		if err := each(ctx, ip("-n", ul, "link", "add", port, "type", "veth", "peer", "name", link, "netns", ns)); err != nil {
 			return err
 		}
 	}
 	return each(ctx,
-		ip("-n", ul, "link", "set", port, "mtu", mtu, "master", "ul0", "up"),
-		ip("-n", ns, "link", "set", "eth0", "mtu", mtu, "up"),
+		ip("-n", ul, "link", "set", port, "mtu", mtu, "master", bridge, "up"),
+		ip("-n", ns, "link", "set", link, "mtu", mtu, "up"),
 		// Open vSwitch's userspace datapath sends frames with the checksums
 		// that it gets; a veth's sender must not leave them to hardware.
-		inNamespace(ns, "ethtool", "-K", "eth0", "tx", "off"))
+		inNamespace(ns, "ethtool", "-K", link, "tx", "off"))
 }
 
 // startOVS starts the node's two daemons with Open vSwitch's usual file names

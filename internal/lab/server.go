@@ -45,6 +45,9 @@ func (l *Lab) startServer(ctx context.Context, s *State) error {
 		"--bootstrap-password-file", l.passwordPath(),
 		"--log-file", l.path("log", "server.log"),
 	}
+	if s.Config.Profile != profileClassic { // which has only one way
+		argv = append(argv, "--dhcp", s.Config.DHCP)
+	}
 	if s.Config.IDs == idsRecorded {
 		if err := writeFile(l.path("ids.yaml"), []byte(recordedIDs), 0o644); err != nil {
 			return err
@@ -94,8 +97,12 @@ func getOK(ctx context.Context, client *http.Client, url string) error {
 	return nil
 }
 
-// startDHCP starts the DHCP process of the network node.
+// startDHCP starts the DHCP processes of the network nodes; none where the server answers itself.
 func (l *Lab) startDHCP(s *State) error {
+	nodes := s.Config.dhcpNodes()
+	if len(nodes) == 0 {
+		return nil
+	}
 	bin, err := l.binary()
 	if err != nil {
 		return err
@@ -104,9 +111,13 @@ func (l *Lab) startDHCP(s *State) error {
 	if err != nil {
 		return err
 	}
-	node := s.Config.Nodes[0].Name
-	return l.ensureProcess(s, roleDHCP(node), node, env,
-		[]string{bin, "node", "dhcp", "--server", fmt.Sprintf("http://%s:%d", serverIP, portAdmin), "--node", node})
+	for _, node := range nodes {
+		if err := l.ensureProcess(s, roleDHCP(node), node, env,
+			[]string{bin, "node", "dhcp", "--server", fmt.Sprintf("http://%s:%d", serverIP, portAdmin), "--node", node}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // startForwarder starts the process that offers the server's ports on the host.

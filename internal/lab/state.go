@@ -34,10 +34,30 @@ type State struct {
 type Config struct {
 	Nodes   []Node `json:"nodes"`
 	Profile string `json:"profile"`
-	HostIP  string `json:"host_ip"`           // loopback address of the forwarder
-	IDs     string `json:"ids,omitempty"`     // "" generated, "recorded"
-	Bare    bool   `json:"bare,omitempty"`    // no server: br-int is somebody else's
-	Manager string `json:"manager,omitempty"` // of a bare lab; empty: none
+	// DHCP tells who answers: "native", the server, or "port", a process on the network node. A lab of a version that knew only
+	// that process has none.
+	DHCP     string `json:"dhcp,omitempty"`
+	Provider bool   `json:"provider,omitempty"` // a physical network of its own between all nodes
+	HostIP   string `json:"host_ip"`            // loopback address of the forwarder
+	IDs      string `json:"ids,omitempty"`      // "" generated, "recorded"
+	Bare     bool   `json:"bare,omitempty"`     // no server: br-int is somebody else's
+	Manager  string `json:"manager,omitempty"`  // of a bare lab; empty: none
+}
+
+// dhcpNodes are the nodes that need a DHCP process: those on which the server may put DHCP ports, which are those that know a
+// physical network.
+func (c *Config) dhcpNodes() []string {
+	switch {
+	case c.Bare || c.DHCP == dhcpNative:
+		return nil
+	case !c.Provider:
+		return []string{c.Nodes[0].Name}
+	}
+	var names []string
+	for _, n := range c.Nodes {
+		names = append(names, n.Name)
+	}
+	return names
 }
 
 // Node is a machine of the lab.
@@ -110,6 +130,9 @@ func (l *Lab) load() (*State, error) {
 	}
 	if s.Processes == nil {
 		s.Processes = map[string]Process{}
+	}
+	if s.Config.DHCP == "" {
+		s.Config.DHCP = dhcpPort
 	}
 	return s, nil
 }

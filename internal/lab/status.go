@@ -18,6 +18,7 @@ type Status struct {
 	Name      string           `json:"name"`
 	Dir       string           `json:"dir"`
 	Profile   string           `json:"profile"`
+	DHCP      string           `json:"dhcp"`
 	IDs       string           `json:"ids"`
 	Parts     []PartStatus     `json:"parts"`
 	Instances []InstanceStatus `json:"instances"`
@@ -45,7 +46,7 @@ func (l *Lab) Status(ctx context.Context) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Status{Name: l.Name, Dir: l.Dir, Profile: s.Config.Profile, IDs: s.Config.IDs, Healthy: true}
+	out := &Status{Name: l.Name, Dir: l.Dir, Profile: s.Config.Profile, DHCP: s.Config.DHCP, IDs: s.Config.IDs, Healthy: true}
 	if out.IDs == "" {
 		out.IDs = idsGenerated
 	}
@@ -63,7 +64,9 @@ func (l *Lab) Status(ctx context.Context) (*Status, error) {
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Second}
 		first := s.Config.Nodes[0].Name
 		add("server", serverIP, l.namespace(first), processHealth(s.Processes[roleServer]))
-		add("dhcp", first, l.namespace(first), processHealth(s.Processes[roleDHCP(first)]))
+		for _, node := range s.Config.dhcpNodes() {
+			add("dhcp", node, l.namespace(node), processHealth(s.Processes[roleDHCP(node)]))
+		}
 		err := processHealth(s.Processes[roleForwarder])
 		if err == nil {
 			err = getOK(ctx, client, fmt.Sprintf("http://%s:%d/readyz", s.Config.HostIP, portAdmin))

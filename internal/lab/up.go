@@ -17,17 +17,25 @@ import (
 // UpOptions says how a lab is to be. What is empty stays as it is, or is the
 // default in a new lab.
 type UpOptions struct {
-	Nodes   []string // names; the first is "controller"
-	Profile string
-	HostIP  string
-	IDs     string // "generated" or "recorded"
-	Bare    bool   // nodes only, no server
-	Manager string // of a bare lab: what set-manager gets, if anything
+	Nodes    []string // names; the first is "controller"
+	Profile  string   // "standard" or "classic"
+	DHCP     string   // "native" or "port"; the default follows from the profile
+	Provider bool     // a physical network of its own between all nodes
+	HostIP   string
+	IDs      string // "generated" or "recorded"
+	Bare     bool   // nodes only, no server
+	Manager  string // of a bare lab: what set-manager gets, if anything
 }
 
 const (
 	idsGenerated = "generated"
 	idsRecorded  = "recorded"
+
+	profileStandard = "standard"
+	profileClassic  = "classic"
+
+	dhcpNative = "native" // the server answers
+	dhcpPort   = "port"   // a process on the network node answers, through a port of br-int
 )
 
 // Up brings the lab up, or completes what is there. It changes nothing that is
@@ -142,12 +150,22 @@ func (o UpOptions) Validate() error {
 
 // config checks the options and fills in the defaults.
 func (o UpOptions) config() (Config, error) {
-	c := Config{Profile: o.Profile, HostIP: o.HostIP, Bare: o.Bare, Manager: o.Manager}
+	c := Config{Profile: o.Profile, DHCP: o.DHCP, Provider: o.Provider, HostIP: o.HostIP, Bare: o.Bare, Manager: o.Manager}
 	if c.Profile == "" {
 		c.Profile = DefaultProfile
 	}
-	if c.Profile != "classic" && c.Profile != "standard" {
-		return c, fmt.Errorf("profile %q: use classic or standard", c.Profile)
+	if c.Profile != profileClassic && c.Profile != profileStandard {
+		return c, fmt.Errorf("profile %q: use standard or classic", c.Profile)
+	}
+	switch {
+	case c.DHCP == "" && c.Profile == profileStandard:
+		c.DHCP = dhcpNative
+	case c.DHCP == "":
+		c.DHCP = dhcpPort
+	case c.DHCP != dhcpNative && c.DHCP != dhcpPort:
+		return c, fmt.Errorf("dhcp %q: use native or port", c.DHCP)
+	case c.DHCP == dhcpNative && c.Profile == profileClassic:
+		return c, errors.New("dhcp native: the profile classic has none: use --dhcp port, or --profile standard")
 	}
 	if c.HostIP == "" {
 		c.HostIP = DefaultHostIP
@@ -192,6 +210,10 @@ func (o UpOptions) agrees(name string, have, want Config) error {
 		differ = "nodes"
 	case o.Profile != "" && have.Profile != want.Profile:
 		differ = "profile"
+	case o.DHCP != "" && have.DHCP != want.DHCP:
+		differ = "DHCP"
+	case o.Provider && !have.Provider:
+		differ = "physical networks"
 	case o.HostIP != "" && have.HostIP != want.HostIP:
 		differ = "host address"
 	case o.IDs != "" && have.IDs != want.IDs:
