@@ -7,6 +7,7 @@ import (
 	"nagare/internal/flow"
 	"nagare/internal/model"
 	"nagare/internal/pipeline"
+	"nagare/internal/store"
 	"nagare/internal/tables"
 )
 
@@ -80,6 +81,17 @@ func localOf(c *compile.Context, id model.PortID) (l local, ok bool) {
 	}
 	l.Slot, ok = tables.SlotsByPort.First(c, model.PlugKey(model.NodeID(c.Node), id))
 	return l, ok
+}
+
+// stateless reports whether no connections are tracked for a filtered port: it has groups, and all are stateless. Who asks
+// depends on the port's groups. A group that is missing counts as stateful, which is the stricter.
+func stateless(r store.Reader, p *model.PortPlane) bool {
+	for _, id := range p.SecurityGroups {
+		if g, ok := tables.SecurityGroups.Get(r, id); !ok || g.Stateful {
+			return false
+		}
+	}
+	return p.IsFiltered() && len(p.SecurityGroups) > 0
 }
 
 // logicalNetwork is a network's number in tun_id, unlike any other's on every node (decision 19).
