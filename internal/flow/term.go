@@ -79,6 +79,11 @@ func (t Term) mac(m [6]byte) Term {
 	return t
 }
 
+func (t Term) mask8(m uint8) Term {
+	t.masked, t.mask[0] = true, m
+	return t
+}
+
 func (t Term) mask16(m uint16) Term {
 	t.masked = true
 	binary.BigEndian.PutUint16(t.mask[:], m)
@@ -155,6 +160,10 @@ var (
 	onCTZone  = on(openflow.FieldCTZone)
 	onCTMark  = on(openflow.FieldCTMark)
 	onCTLabel = on(openflow.FieldCTLabel)
+	onCTProto = on(openflow.FieldCTNwProto)
+	onCTTPSrc = on(openflow.FieldCTTpSrc)
+	onCTTPDst = on(openflow.FieldCTTpDst)
+	onIPFrag  = on(openflow.FieldIPFrag)
 
 	onReg = func() (t [16]Term) {
 		for i := range t {

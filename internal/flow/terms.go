@@ -177,6 +177,9 @@ func ARPTHA(m [6]byte) Term { return onARPTHA.mac(m) }
 // match must name the ICMPv6 type, 135 or 136, and code 0 beside it.
 func NDTarget(a netip.Addr) Term { return onNDTarget.addr(a) }
 
+// NDTargetPrefix matches the target against a prefix, under the same conditions.
+func NDTargetPrefix(p netip.Prefix) Term { return onNDTarget.prefix(p) }
+
 // NDSLL matches the source link-layer option of a solicitation (type 135).
 func NDSLL(m [6]byte) Term { return onNDSLL.mac(m) }
 
@@ -221,6 +224,22 @@ func CTLabel(v, mask [16]byte) Term {
 
 // ConjID matches packets that satisfied every clause of this conjunction.
 func ConjID(id uint32) Term { return onConjID.u32(id) }
+
+// Fragment matches fragments of IP packets, the first and the later ones.
+func Fragment() Term { return onIPFrag.u8(1).mask8(1) }
+
+// CTProto, CTSrcPort and CTDstPort match the packet that opened the tracked packet's connection: its IP protocol and ports,
+// of ICMP the type and the code. A fragment has these even where it does not have the ports themselves.
+func CTProto(p uint8) Term { return onCTProto.u8(p) }
+
+func CTSrcPort(p uint16) Term { return onCTTPSrc.u16(p) }
+
+func CTDstPort(p uint16) Term { return onCTTPDst.u16(p) }
+
+// CTSrcPortMasked and CTDstPortMasked match the bits set in mask.
+func CTSrcPortMasked(p, mask uint16) Term { return onCTTPSrc.u16(p).mask16(mask) }
+
+func CTDstPortMasked(p, mask uint16) Term { return onCTTPDst.u16(p).mask16(mask) }
 
 // Is matches a whole field given by its wire bytes: what has no named term here.
 // The bytes are right-aligned in the field.
