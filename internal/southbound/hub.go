@@ -27,6 +27,13 @@ type Config struct {
 	Enrol   Enrolment
 	// ControllerPort is the TCP port that nodes are told to reach OpenFlow at; the address is the one they reached OVSDB at.
 	ControllerPort int
+	// Answer answers packets that flows sent up with a userdata of ours; nil: they are ignored.
+	Answer Answer
+	// FabricLLDP sends and believes LLDP on tunnels and on patches to provider bridges alone, where no instance sees it; else
+	// every port has it.
+	FabricLLDP bool
+	// NativeDHCP says that we serve the DHCP ports that are on no node, so that they are ACTIVE as soon as they are committed.
+	NativeDHCP bool
 }
 
 // Enrolment says what happens to a node that was never seen before.
@@ -45,6 +52,9 @@ type Timings struct {
 	Probe    time.Duration // silence after which a session is probed; default 5 s, and as long again until it is given up
 	Takeover time.Duration // how long an old session may take to prove that it is alive when a second one claims its node
 	Grace    time.Duration // how long a node may be without an OVSDB session before its ports count as down; default 5 min
+	// Flush is how long a switch's datapath may still use what the switch itself has dropped, and so the pause before each of the
+	// two flushes of a connection tracking zone that was given up; default 1.5 s.
+	Flush time.Duration
 }
 
 func (t Timings) orDefaults() Timings {
@@ -59,6 +69,7 @@ func (t Timings) orDefaults() Timings {
 	def(&t.Probe, 5*time.Second)
 	def(&t.Takeover, 2*time.Second)
 	def(&t.Grace, 5*time.Minute)
+	def(&t.Flush, 1500*time.Millisecond)
 	return t
 }
 
@@ -157,6 +168,7 @@ func (h *Hub) step(ctx context.Context, snap *store.Snapshot, ch *store.Changes)
 	h.processed = at
 	h.announce()
 	h.mu.Unlock()
+	h.noteSlots(ctx, snap, ch)
 	h.status.note(snap, ch)
 	h.settleStatuses(ctx, snap)
 }
@@ -192,6 +204,7 @@ func (h *Hub) startNode(ctx context.Context, id model.NodeID) {
 	h.nodes[id] = t
 	ctx, t.cancel = context.WithCancel(ctx)
 	h.running.Go(func() { t.run(ctx) })
+	h.running.Go(func() { t.keepZones(ctx) })
 }
 
 func (h *Hub) stopNode(id model.NodeID) {

@@ -26,7 +26,17 @@ type NodeInfo struct {
 	Since     time.Time      // of the present state of its sessions
 	Flows     int            // desired
 	Sent      Counters
+	Punts     PuntCounts
+	Zones     int // connection tracking zones of ports that are gone, which wait to be flushed
 	Faults    []compile.Fault
+}
+
+// PuntCounts count the packets that a node's ports sent up to be answered, since the process started or the node became known.
+type PuntCounts struct {
+	Answered   uint64
+	Unanswered uint64 // there is no answer: malformed, of no port of the node, of a network without the service
+	Dropped    uint64 // found no room in the session's queues
+	Failed     uint64 // the answer panicked
 }
 
 // Counters count what was sent to a node since the process started.
@@ -41,8 +51,14 @@ func (h *Hub) Nodes(ctx context.Context) ([]NodeInfo, error) {
 		for object, why := range t.refused {
 			refused = append(refused, compile.Fault{Node: string(id), Object: object, Rule: "switch", Reason: why})
 		}
+		punts := PuntCounts{Answered: t.punts.answered.Load(), Unanswered: t.punts.unanswered.Load(), Dropped: t.punts.dropped.Load(),
+			Failed: t.punts.failed.Load()}
+		if t.of != nil {
+			punts.Dropped += t.of.c.Stats().PacketInsDropped
+		}
 		out = append(out, NodeInfo{ID: id, OVSDB: t.db != nil, OpenFlow: t.of != nil, Confirmed: t.confirmedLocked().Revision,
-			InSync: t.inSync && t.live(), Waiting: t.resync, Problem: t.problem, Since: t.since, Sent: t.sent, Faults: refused})
+			InSync: t.inSync && t.live(), Waiting: t.resync, Problem: cmp.Or(t.problem, t.zoneProblem), Since: t.since,
+			Sent: t.sent, Punts: punts, Zones: t.zonesWaiting, Faults: refused})
 	}
 	h.mu.Unlock()
 	slices.SortFunc(out, func(a, b NodeInfo) int { return cmp.Compare(a.ID, b.ID) })

@@ -9,12 +9,15 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"nagare/internal/alloc"
 	"nagare/internal/compile"
 	"nagare/internal/flow"
 	"nagare/internal/model"
+	"nagare/internal/pipeline"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 	"nagare/openflow"
@@ -32,6 +35,10 @@ type ofSession struct {
 	refused map[flow.Key]refusal
 	foreign chan struct{} // capacity 1: the switch told of a change that is not ours
 	watched bool          // its flows are monitored; belongs to the node's loop
+
+	punts  punts                               // to be answered
+	count  *puntCounters                       // of the node; set at admission
+	fabric atomic.Pointer[map[uint32]struct{}] // ports that LLDP was last sent by
 }
 
 type refusal struct {
@@ -51,7 +58,7 @@ func (h *Hub) ServeOpenFlow(ctx context.Context, nc net.Conn) error {
 		return fmt.Errorf("openflow %w", err)
 	}
 	o := &ofSession{hub: h, peer: peer, log: h.log.With("peer", nc.RemoteAddr().String()), refused: map[flow.Key]refusal{},
-		foreign: make(chan struct{}, 1)}
+		foreign: make(chan struct{}, 1), punts: punts{kick: make(chan struct{}, 1)}}
 	ready := make(chan struct{}) // closed once o.node is known, which the handler waits for
 	o.c = openflow.NewConn(nc, openflow.Config{ProbeInterval: h.cfg.Timings.Probe, Handler: openflow.Handler{
 		PacketIn: func(m *openflow.PacketIn) {
@@ -79,6 +86,10 @@ func (h *Hub) ServeOpenFlow(ctx context.Context, nc net.Conn) error {
 		return fmt.Errorf("openflow peer %s: handshake: %w", o.peer.source, err)
 	}
 	o.dpid = features.DatapathID
+	// Packet-ins shall say what their flow says of them. A switch that cannot stays with the plain form, and nothing is answered.
+	if _, err := o.c.Send(ctx, &openflow.SetPacketInFormat{Format: openflow.PacketInExtended}); err != nil {
+		return fmt.Errorf("openflow peer %s: %w", o.peer.source, err)
+	}
 	n, ok := nodeByDatapath(h.cfg.Store.Snapshot(), o.dpid)
 	switch {
 	case !ok:
@@ -95,10 +106,18 @@ func (h *Hub) ServeOpenFlow(ctx context.Context, nc net.Conn) error {
 	if err != nil {
 		return err
 	}
+	o.count = &t.punts
 	close(ready)
 	o.log.Info("node connected", "session", "openflow", "dpid", fmt.Sprintf("%016x", o.dpid))
 	defer h.detachOF(t, o)
 	t.poke()
+	if h.cfg.Answer != nil {
+		work, stop := context.WithCancel(ctx)
+		var worker sync.WaitGroup
+		worker.Go(func() { o.answerPunts(work, &t.punts) })
+		defer worker.Wait()
+		defer stop()
+	}
 	lldp := time.NewTicker(h.cfg.Timings.LLDP)
 	defer lldp.Stop()
 	settle := time.NewTimer(time.Hour) // lets a foreign writer finish before its work is undone
@@ -186,6 +205,7 @@ func (h *Hub) detachOF(t *target, o *ofSession) {
 	defer h.mu.Unlock()
 	if t.of == o {
 		t.of, t.inSync, t.since = nil, false, time.Now()
+		t.punts.dropped.Add(o.c.Stats().PacketInsDropped)
 		h.announce()
 	}
 }
@@ -340,8 +360,24 @@ func (o *ofSession) barrier(ctx context.Context) error {
 	return nil
 }
 
-// packetIn handles what the switch sends up; in classic that is LLDP alone.
+// packetIn handles what the switch sends up: packets to be answered go to the session's worker, since nobody may hold up what
+// comes after them; the rest is LLDP.
 func (o *ofSession) packetIn(m *openflow.PacketIn) {
+	if len(m.Userdata) > 0 {
+		if _, ours := pipeline.ParseUserdata(m.Userdata); ours && o.hub.cfg.Answer != nil && !o.punts.push(m) {
+			o.count.dropped.Add(1)
+		}
+		return
+	}
+	if o.hub.cfg.FabricLLDP {
+		ports := o.fabric.Load()
+		if ports == nil {
+			return
+		}
+		if _, ok := (*ports)[m.InPort()]; !ok {
+			return
+		}
+	}
 	dpid, port, ok := o.hub.parseLLDP(m.Data)
 	if !ok {
 		return
@@ -355,13 +391,16 @@ func (o *ofSession) packetIn(m *openflow.PacketIn) {
 	o.hub.links.saw(LinkEnd{from.ID, port}, LinkEnd{o.node, m.InPort()}, time.Now())
 }
 
-// sendLLDP sends a frame out of every port of the bridge.
+// sendLLDP sends a frame out of every port of the bridge that has LLDP.
 func (o *ofSession) sendLLDP(ctx context.Context) error {
 	var ms []openflow.Message
+	ports := map[uint32]struct{}{}
+	defer func() { o.fabric.Store(&ports) }()
 	for i := range tables.InterfacesByNode.By(o.hub.cfg.Store.Snapshot(), string(o.node)) {
-		if i.OFPort == 0 {
+		if i.OFPort == 0 || o.hub.cfg.FabricLLDP && !fabric(&i) {
 			continue
 		}
+		ports[i.OFPort] = struct{}{}
 		ms = append(ms, &openflow.PacketOut{InPort: openflow.PortController,
 			Actions: openflow.AppendActions(nil, openflow.Output{Port: i.OFPort}),
 			Data:    o.hub.lldpFrame(o.dpid, i.OFPort, 3*o.hub.cfg.Timings.LLDP)})
@@ -371,4 +410,13 @@ func (o *ofSession) sendLLDP(ctx context.Context) error {
 	}
 	_, err := o.c.Send(ctx, ms...)
 	return err
+}
+
+// fabric reports whether an interface leads to other nodes and never to an instance: a tunnel, or the patch to a provider bridge.
+func fabric(i *model.Interface) bool {
+	switch i.Type {
+	case "vxlan", "gre", "geneve", "patch":
+		return true
+	}
+	return false
 }

@@ -146,6 +146,7 @@ func (t *target) settle(at progress) bool {
 	t.done, t.problem = at, ""
 	t.inSync = t.pending == nil && t.resync == "" && t.live()
 	h.tell(t.id)
+	t.wakeZones()
 	return t.pending != nil || t.resync != ""
 }
 

@@ -35,16 +35,23 @@ type target struct {
 	refused  map[string]string // objects whose flows the switch refused -> why
 	since    time.Time         // of the present state of sessions
 	lost     bool              // without an OVSDB session for longer than the grace time
+
+	punts puntCounters
+
+	zoneWake     chan struct{} // capacity 1
+	zonesWaiting int           // zones to be flushed; guarded by hub.mu, as is what follows
+	zoneProblem  string        // why they are not
 }
 
 // counters count what was sent to a node since start.
 type counters struct {
 	FlowMods, GroupMods, MeterMods, RowChanges uint64
 	Bundles, Audits, Drift                     uint64
+	ZoneFlushes                                uint64
 }
 
 func newTarget(h *Hub, id model.NodeID) *target {
-	return &target{hub: h, id: id, log: h.log.With("node", string(id)), wake: make(chan struct{}, 1), resync: "start", since: time.Now()}
+	return &target{hub: h, id: id, log: h.log.With("node", string(id)), wake: make(chan struct{}, 1), zoneWake: make(chan struct{}, 1), resync: "start", since: time.Now()}
 }
 
 // offer adds a delta. hub.mu is held.

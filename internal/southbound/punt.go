@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package southbound
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"nagare/internal/model"
+	"nagare/internal/pipeline"
+	"nagare/internal/store"
+	"nagare/openflow"
+)
+
+// Punted is a packet that a flow of ours sent up to be answered. All but Node, which the session proved, is what the node
+// says: who answers believes it only for ports that are bound to the node (decision 24).
+type Punted struct {
+	Node    model.NodeID
+	InPort  uint32    // OpenFlow port; an answer leaves by it
+	PortKey model.Key // register 1: the port that the frame came from; 0 if the node told none
+	TunID   uint64    // the logical network
+	Kind    byte      // of the punt: pipeline.PuntDHCP, ...
+	Cookie  uint64    // of the flow that sent it up
+	Data    []byte    // the Ethernet frame; it must not be kept or changed
+}
+
+// Answer makes the frames that go back out of the port that a punted packet came in by; none is an answer too. It runs on many
+// goroutines at once, beside the sessions' readers, and must neither block nor keep what it is given.
+type Answer func(snap *store.Snapshot, p Punted) [][]byte
+
+// Bounds of what a session holds of packets to be answered. A queue that is full loses the newest: its sender asks again.
+const (
+	maxPunts     = 256     // packets that wait
+	maxPuntBytes = 1 << 18 // their frames
+)
+
+// puntCounters count a node's punts since it became known.
+type puntCounters struct {
+	answered, unanswered, dropped, failed atomic.Uint64
+}
+
+// punts is the queue between a session's handler, which must not wait, and its one worker.
+type punts struct {
+	mu    sync.Mutex
+	queue []*openflow.PacketIn
+	bytes int
+	kick  chan struct{} // capacity 1
+}
+
+// push reports whether the packet found room.
+func (q *punts) push(m *openflow.PacketIn) bool {
+	q.mu.Lock()
+	ok := len(q.queue) < maxPunts && q.bytes+len(m.Data) <= maxPuntBytes
+	if ok {
+		q.queue = append(q.queue, m)
+		q.bytes += len(m.Data)
+	}
+	q.mu.Unlock()
+	if ok {
+		select {
+		case q.kick <- struct{}{}:
+		default:
+		}
+	}
+	return ok
+}
+
+// take empties the queue into the room of the batch before.
+func (q *punts) take(room []*openflow.PacketIn) []*openflow.PacketIn {
+	clear(room)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	out := q.queue
+	q.queue, q.bytes = room[:0], 0
+	return out
+}
+
+// answerer is a session's worker. What it works in is used again from batch to batch.
+type answerer struct {
+	o     *ofSession
+	count *puntCounters
+	outs  []openflow.PacketOut
+	ms    []openflow.Message
+	acts  []byte // the outs' actions, actionRoom bytes each
+}
+
+// actionRoom is the length of an output action on the wire.
+const actionRoom = 16
+
+// answerPunts answers until ctx or the session ends. Everything that waits is answered from one snapshot and sent at once.
+func (o *ofSession) answerPunts(ctx context.Context, count *puntCounters) {
+	a := answerer{o: o, count: count}
+	var batch []*openflow.PacketIn
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.c.Done():
+			return
+		case <-o.punts.kick:
+		}
+		batch = o.punts.take(batch)
+		if len(batch) == 0 {
+			continue
+		}
+		if err := a.batch(ctx, batch); err != nil && ctx.Err() == nil && o.c.Err() == nil {
+			o.log.Debug("answers not sent", "error", err)
+		}
+		if len(batch) < maxPunts/8 {
+			batch = nil // idle: thousands of sessions must stay small
+		}
+	}
+}
+
+func (a *answerer) batch(ctx context.Context, batch []*openflow.PacketIn) error {
+	snap := a.o.hub.cfg.Store.Snapshot()
+	a.outs, a.acts = a.outs[:0], a.acts[:0]
+	for _, m := range batch {
+		p, ok := readPunt(m)
+		if !ok {
+			continue
+		}
+		p.Node = a.o.node
+		frames, ok := a.answer(snap, p)
+		switch {
+		case !ok:
+			a.count.failed.Add(1)
+		case len(frames) == 0:
+			a.count.unanswered.Add(1)
+		default:
+			a.count.answered.Add(1)
+		}
+		for _, f := range frames {
+			a.acts = openflow.Output{Port: p.InPort}.AppendTo(a.acts)
+			a.outs = append(a.outs, openflow.PacketOut{InPort: openflow.PortController, Data: f})
+		}
+	}
+	if len(a.outs) == 0 {
+		return nil
+	}
+	a.ms = a.ms[:0]
+	for i := range a.outs { // only now: acts and outs may have moved while they grew
+		a.outs[i].Actions = a.acts[i*actionRoom : (i+1)*actionRoom]
+		a.ms = append(a.ms, &a.outs[i])
+	}
+	_, err := a.o.c.Send(ctx, a.ms...)
+	clear(a.outs) // keep no frames
+	return err
+}
+
+// answer asks for an answer. A panic over one packet is that packet's alone.
+func (a *answerer) answer(snap *store.Snapshot, p Punted) (frames [][]byte, ok bool) {
+	defer func() {
+		if why := recover(); why != nil {
+			a.o.log.Error("no answer to a punted packet", "kind", p.Kind, "port", p.PortKey, "length", len(p.Data), "panic", fmt.Sprint(why))
+			frames, ok = nil, false
+		}
+	}()
+	return a.o.hub.cfg.Answer(snap, p), true
+}
+
+// readPunt reads what the switch says of a packet. ok is false if it came by no port or by no flow of ours.
+func readPunt(m *openflow.PacketIn) (p Punted, ok bool) {
+	if p.Kind, ok = pipeline.ParseUserdata(m.Userdata); !ok {
+		return p, false
+	}
+	p.Cookie, p.Data = m.Cookie, m.Data
+	for b := m.Match; len(b) > 0; {
+		t, rest, err := openflow.NextTLV(b)
+		if err != nil {
+			return p, false
+		}
+		switch t.Field {
+		case openflow.FieldInPort:
+			p.InPort = uint32(t.Uint())
+		case openflow.FieldTunID:
+			p.TunID = t.Uint()
+		case regPort:
+			p.PortKey = model.Key(t.Uint())
+		}
+		b = rest
+	}
+	return p, p.InPort != 0
+}
+
+// regPort is where the pipeline keeps the key of the port that a frame came from.
+var regPort = openflow.Reg(pipeline.RegSrcPort)
