@@ -20,11 +20,11 @@ var protocols = map[string]uint8{
 	"ospf": 89, "pgm": 113, "rsvp": 46, "sctp": 132, "tcp": 6, "udp": 17, "udplite": 136, "vrrp": 112,
 }
 
-// ProtocolNumber gives the number of a rule's protocol, which is a name or a number in text; any is true for "", "any" and "0",
-// which stand for every protocol. ok is false for anything else.
+// ProtocolNumber gives the number of a rule's protocol, which is a name or a number in text; any is true for "", "any", "0" and
+// its names "ip" and "hopopt", which stand for every protocol. ok is false for anything else.
 func ProtocolNumber(s string) (n uint8, any, ok bool) {
 	switch s {
-	case "", "any", "0":
+	case "", "any", "0", "ip", "hopopt":
 		return 0, true, true
 	}
 	if n, ok := protocols[s]; ok {
