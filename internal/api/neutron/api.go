@@ -34,8 +34,10 @@ type Config struct {
 	// Quotas are the limits of a project by resource ("port": 500); -1 is none. nil means DefaultQuotas; a resource that a
 	// non-nil map leaves out has no limit.
 	Quotas map[string]int
-	// Profile is the pipeline's: "standard" or "classic". It decides which extensions hold true and are advertised.
+	// Profile is the pipeline's: "standard" (also if empty) or "classic". It decides which extensions hold true and are advertised.
 	Profile string
+	// MaxAddressPairs is how many allowed address pairs a port may have, DefaultAddressPairs if zero.
+	MaxAddressPairs int
 	// UnderlayMTU is that of the physical networks, 1500 if zero; tunnelled networks get what is left of it.
 	UnderlayMTU int
 	// DNSDomain is the suffix of ports' names, default "openstacklocal.".
@@ -45,6 +47,9 @@ type Config struct {
 	Log            *slog.Logger
 	Now            func() time.Time
 }
+
+// filters reports whether the pipeline enforces groups and port security.
+func (c *Config) filters() bool { return c.Profile != "classic" }
 
 // API is the Networking API. It is an http.Handler, safe for concurrent use.
 type API struct {
@@ -78,6 +83,9 @@ func New(cfg Config) *API {
 	if cfg.UnderlayMTU == 0 {
 		cfg.UnderlayMTU = 1500
 	}
+	if cfg.MaxAddressPairs == 0 {
+		cfg.MaxAddressPairs = DefaultAddressPairs
+	}
 	if cfg.DNSDomain == "" {
 		cfg.DNSDomain = "openstacklocal."
 	}
@@ -98,6 +106,7 @@ func New(cfg Config) *API {
 		"ports":                ports,
 		"security-groups":      groups,
 		"security-group-rules": rules,
+		"address-groups":       addressGroups,
 		"extensions":           endpointFunc(serveExtensions),
 		"quotas":               endpointFunc(serveQuotas),
 	}
@@ -282,7 +291,7 @@ func (rq *request) resources() error {
 	out := []any{}
 	for _, c := range []struct{ name, path string }{
 		{networks.name, networks.path}, {subnets.name, subnets.path}, {ports.name, ports.path}, {groups.name, groups.path}, {rules.name, rules.path},
-		{"quota", "quotas"},
+		{addressGroups.name, addressGroups.path}, {"quota", "quotas"},
 	} {
 		out = append(out, map[string]any{"name": c.name, "collection": strings.ReplaceAll(c.path, "-", "_"),
 			"links": []any{map[string]any{"rel": "self", "href": rq.base() + "/v2.0/" + c.path}}})

@@ -4,6 +4,7 @@ package neutron
 
 import (
 	"cmp"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -73,12 +74,27 @@ func vifDetails(v *view, p *model.Port) any {
 	if !ok || vifType(v, p) != "ovs" {
 		return map[string]any{}
 	}
-	return map[string]any{"connectivity": "l2", "port_filter": true, "ovs_hybrid_plug": false, "bridge_name": "br-int",
+	return map[string]any{"connectivity": "l2", "port_filter": v.api.cfg.filters(), "ovs_hybrid_plug": false, "bridge_name": "br-int",
 		"datapath_type": cmp.Or(n.DatapathType, "system")}
 }
 
-// maxPairs is how many address pairs a port may have.
-const maxPairs = 10
+// DefaultAddressPairs is how many address pairs a port may have unless configured; maxPairs is what no configuration exceeds.
+const (
+	DefaultAddressPairs = 10
+	maxPairs            = 1000
+)
+
+func tooManyPairs(limit int) error {
+	return fail(http.StatusBadRequest, "AllowedAddressPairExhausted", "The number of allowed address pair exceeds the maximum %d.", limit)
+}
+
+func duplicatePair(p model.AddressPair) error {
+	mac := show(nil)
+	if !p.MAC.IsZero() {
+		mac = p.MAC.String()
+	}
+	return fail(http.StatusBadRequest, "DuplicateAddressPairInRequest", "Request contains duplicate address pair: mac_address %s ip_address %s.", mac, prefixText(p.Prefix))
+}
 
 // addressPairs takes [{"ip_address","mac_address"}]; an address without prefix length stands for itself.
 func addressPairs(v any) (any, error) {
@@ -87,28 +103,80 @@ func addressPairs(v any) (any, error) {
 	}
 	l, ok := v.([]any)
 	if !ok {
-		return nil, because("Allowed address pairs must be a list.")
+		return nil, badRequest("Allowed address pairs must be a list.")
 	}
 	if len(l) > maxPairs {
-		return nil, fail(400, "AllowedAddressPairExhausted", "The number of allowed address pair exceeds the maximum %d.", maxPairs)
+		return nil, tooManyPairs(maxPairs)
 	}
 	var out []model.AddressPair
+	seen := make(map[model.AddressPair]bool, len(l))
 	for _, e := range l {
 		if m, ok := e.(map[string]any); ok && m["ip_address"] == nil {
-			return nil, fail(400, "AllowedAddressPairsMissingIP", "AllowedAddressPair must contain ip_address")
+			return nil, fail(http.StatusBadRequest, "AllowedAddressPairsMissingIP", "AllowedAddressPair must contain ip_address")
 		}
-		m, err := object(e, map[string]parser{"ip_address": ipOrCIDR, "mac_address": orNull(macAddress)}, "ip_address")
+		m, err := object(e, map[string]parser{"ip_address": pairPrefix, "mac_address": orNull(pairMAC)}, "ip_address")
 		if err != nil {
 			return nil, err
 		}
 		p := model.AddressPair{Prefix: m["ip_address"].(netip.Prefix)}
 		p.MAC, _ = m["mac_address"].(model.MAC)
-		if slices.Contains(out, p) {
-			return nil, fail(400, "DuplicateAddressPairInRequest", "Request contains duplicate address pair: mac_address %s ip_address %s.", p.MAC, p.Prefix)
+		if seen[p] {
+			return nil, duplicatePair(p)
 		}
+		seen[p] = true
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+// pairMAC takes an address that a port may send from: no group address (aap-reject-multicast).
+func pairMAC(v any) (any, error) {
+	s, _ := v.(string)
+	if m, err := model.ParseMAC(s); err == nil && m.IsMulticast() {
+		return nil, badRequest("MAC address %s is a multicast address, which is not supported.", m)
+	}
+	return macAddress(v)
+}
+
+// multicast is what no sender's address may be (RFC 5771, RFC 4291 section 2.7).
+var multicast = []netip.Prefix{netip.MustParsePrefix("224.0.0.0/4"), netip.MustParsePrefix("ff00::/8")}
+
+// pairPrefix takes addresses without the multicast ones. A prefix of length 0 says "anything", and is let pass as such.
+func pairPrefix(v any) (any, error) {
+	val, err := ipOrCIDR(v)
+	if err != nil {
+		return nil, err
+	}
+	p := val.(netip.Prefix)
+	for _, m := range multicast {
+		switch {
+		case p.Bits() == 0 || !p.Overlaps(m):
+		case p.IsSingleIP():
+			return nil, badRequest("IP %s is a multicast address, which is not supported.", p.Addr())
+		default:
+			return nil, badRequest("Subnet %s overlaps with multicast range %s, which is not supported.", p, m)
+		}
+	}
+	return p, nil
+}
+
+// checkPairs judges a port's pairs where the port must be known: how many there may be, and that none is said twice, once with
+// the port's own MAC and once without.
+func (w *work) checkPairs(p *model.Port) error {
+	if limit := min(w.api.cfg.MaxAddressPairs, maxPairs); len(p.AllowedPairs) > limit {
+		return tooManyPairs(limit)
+	}
+	seen := make(map[model.AddressPair]bool, len(p.AllowedPairs))
+	for _, a := range p.AllowedPairs {
+		if a.MAC.IsZero() {
+			a.MAC = p.MAC
+		}
+		if seen[a] {
+			return duplicatePair(a)
+		}
+		seen[a] = true
+	}
+	return nil
 }
 
 func pairsBody(_ *view, p *model.Port) any {

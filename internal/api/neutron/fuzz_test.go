@@ -19,7 +19,7 @@ import (
 // fuzzWorld is one populated world; its store is rebuilt when it has grown.
 type fuzzWorld struct {
 	*world
-	net, sub, port, group, rule string
+	net, sub, port, group, rule, addresses string
 }
 
 func (f *fuzzWorld) renew(t testing.TB) {
@@ -40,6 +40,7 @@ func (f *fuzzWorld) renew(t testing.TB) {
 	f.port = f.world.port("demo", f.net, `,"name":"port"`)
 	f.group = f.names("demo", "security-groups", "id")[0]
 	f.rule = f.names("demo", "security-group-rules", "id")[0]
+	f.addresses = f.make("demo", "address-groups", "address_group", `"addresses":["10.0.0.0/24"]`)
 }
 
 // ask sends a request and holds the invariants: no 5xx, and nothing changed by what was refused.
@@ -80,6 +81,8 @@ func FuzzRequests(f *testing.F) {
 		{"GET", "/v2.0/networks.json?name=%00&shared=1&limit=99999999999999999999", ""},
 		{"PUT", "/v2.0/ports/" + id + "3/tags/x", ""},
 		{"PUT", "/v2.0/quotas/p-demo", `{"quota":{"port":-1,"check_limit":"true"}}`},
+		{"POST", "/v2.0/address-groups", `{"address_group":{"addresses":["10.0.0.1","fd00::/64","::ffff:1.2.3.4"]}}`},
+		{"PUT", "/v2.0/address-groups/" + id + "5/add_addresses", `{"addresses":["10.0.0.0/8",null]}`},
 		{"DELETE", "/v2.0/subnets/" + id + "2", ""},
 	} {
 		f.Add(uint8(0), s[0], s[1], []byte(s[2]))
@@ -109,12 +112,13 @@ func TestRandomRequests(t *testing.T) {
 		{"networks", "network", nil, names(networks)}, {"subnets", "subnet", []string{`"network_id":"NET"`, `"ip_version":4`}, names(subnets)},
 		{"ports", "port", []string{`"network_id":"NET"`}, names(ports)}, {"security-groups", "security_group", nil, names(groups)},
 		{"security-group-rules", "security_group_rule", []string{`"security_group_id":"GROUP"`, `"direction":"ingress"`}, names(rules)},
+		{"address-groups", "address_group", nil, names(addressGroups)},
 	}
 	codes := map[int]int{}
 	for range 6000 {
 		f.renew(t)
 		c := colls[rnd.IntN(len(colls))]
-		id := []string{f.net, f.sub, f.port, f.group, f.rule}[rnd.IntN(5)]
+		id := []string{f.net, f.sub, f.port, f.group, f.rule, f.addresses}[rnd.IntN(6)]
 		attrs := map[string]string{}
 		for _, b := range c.base {
 			k, v, _ := strings.Cut(b, ":")
@@ -204,6 +208,9 @@ func consistent(t *testing.T, w *world) {
 		unique(fmt.Sprintf("rule key %d", u.Key), string(id))
 		if _, ok := tables.SecurityGroups.Get(r, u.Group); !ok {
 			t.Errorf("rule %s: no group", id)
+		}
+		if _, ok := tables.AddressGroups.Get(r, u.RemoteAddressGroup); u.RemoteAddressGroup != "" && !ok {
+			t.Errorf("rule %s: no address group %s", id, u.RemoteAddressGroup)
 		}
 	}
 }

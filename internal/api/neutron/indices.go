@@ -17,6 +17,13 @@ var (
 		}
 		return nil
 	})
+	// sharedAddressGroups finds the address groups that every project may use, under tables.All.
+	sharedAddressGroups = store.DeclareIndex(tables.Schema, tables.AddressGroups, "shared", func(g model.AddressGroup) []string {
+		if !g.Shared {
+			return nil
+		}
+		return []string{tables.All}
+	})
 	// dhcpPortsByHost finds DHCP ports by where they are placed, "" for nowhere.
 	dhcpPortsByHost = store.DeclareIndex(tables.Schema, tables.Ports, "dhcp-host", func(p model.Port) []string {
 		if !p.IsDHCP() {

@@ -45,6 +45,10 @@ func TestPolicyMatrix(t *testing.T) {
 		out = append(out,
 			object{"demo's rule", "security-group-rules", "security_group_rule", w.make("demo", "security-group-rules", "security_group_rule", `"security_group_id":"`+dg+`","direction":"ingress"`), `"description":"x"`},
 			object{"admin's rule", "security-group-rules", "security_group_rule", w.make("admin", "security-group-rules", "security_group_rule", `"security_group_id":"`+ag+`","direction":"ingress"`), `"description":"x"`})
+		addresses := w.make("demo", "address-groups", "address_group", `"name":"g"`)
+		out = append(out,
+			object{"demo's address group", "address-groups", "address_group", addresses, `"description":"x"`},
+			object{"admin's address group", "address-groups", "address_group", w.make("admin", "address-groups", "address_group", `"name":"g"`), `"description":"x"`})
 		// What a create hangs on.
 		for _, n := range []struct{ label, id string }{{"demo's", own}, {"admin's shared", shared}, {"admin's external", ext}, {"admin's", private}} {
 			out = append(out,
@@ -55,6 +59,8 @@ func TestPolicyMatrix(t *testing.T) {
 		out = append(out,
 			object{"create network", "networks", "network", "", `"name":"x"`},
 			object{"create network for demo", "networks", "network", "", `"project_id":"p-demo"`},
+			object{"create address group", "address-groups", "address_group", "", `"name":"x"`},
+			object{"create rule with demo's address group", "security-group-rules", "security_group_rule", "", `"security_group_id":"` + dg + `","direction":"ingress","remote_address_group_id":"` + addresses + `"`},
 			object{"create group", "security-groups", "security_group", "", `"name":"x"`},
 			object{"create rule in demo's group", "security-group-rules", "security_group_rule", "", `"security_group_id":"` + dg + `","direction":"ingress","protocol":"tcp"`},
 			object{"create rule in admin's group", "security-group-rules", "security_group_rule", "", `"security_group_id":"` + ag + `","direction":"ingress","protocol":"tcp"`},
@@ -89,7 +95,7 @@ func TestPolicyMatrix(t *testing.T) {
 			var row []string
 			for _, who := range whos {
 				w, o := worlds[who], objects[who][i]
-				if (m == "POST") != (o.id == "") || m == "PUT tags" && o.name == "security_group_rule" {
+				if (m == "POST") != (o.id == "") || m == "PUT tags" && (o.name == "security_group_rule" || o.name == "address_group") {
 					continue
 				}
 				path, body := "/v2.0/"+o.collection, fmt.Sprintf(`{%q:{%s}}`, o.name, o.change)

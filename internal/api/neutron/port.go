@@ -207,7 +207,7 @@ func buildPort(w *work, in *values) (model.Port, error) {
 		}
 		p.SecurityGroups = []model.SecurityGroupID{g}
 	}
-	if err := checkSecurity(&p, in); err != nil {
+	if err := w.checkSecurity(&p, in); err != nil {
 		return p, err
 	}
 	if p.Key, err = alloc.NextKey(w.tx, alloc.Port); err != nil {
@@ -219,26 +219,34 @@ func buildPort(w *work, in *values) (model.Port, error) {
 // groupsOf resolves the groups that a port is to wear. Nova may name one twice.
 func (w *work) groupsOf(ids []string) ([]model.SecurityGroupID, error) {
 	var out []model.SecurityGroupID
+	stateful := map[bool]bool{}
 	for _, id := range ids {
 		g, err := groups.find(&w.view, id)
 		if err != nil {
 			return nil, err
 		}
+		stateful[g.Stateful] = true
 		if !slices.Contains(out, g.ID) {
 			out = append(out, g.ID)
 		}
+	}
+	if len(stateful) > 1 {
+		return nil, conflict("SecurityGroupConflict", "Error Cannot apply both stateful and stateless security groups on the same port at the same time while attempting the operation.")
 	}
 	return out, nil
 }
 
 // checkSecurity: groups and address pairs have a meaning only with port security.
-func checkSecurity(p *model.Port, in *values) error {
+func (w *work) checkSecurity(p *model.Port, in *values) error {
 	if p.PortSecurity {
+		if in.asked("allowed_address_pairs") {
+			return w.checkPairs(p)
+		}
 		return nil
 	}
 	switch {
 	case len(p.SecurityGroups) > 0 && in.asked("security_groups"):
-		return conflict("PortSecurityAndIPRequiredForSecurityGroups", "Port security must be enabled and port must have an IP address in order to use security groups.")
+		return fail(http.StatusBadRequest, "PortSecurityAndIPRequiredForSecurityGroups", "Port security must be enabled and port must have an IP address in order to use security groups.")
 	case len(p.SecurityGroups) > 0:
 		return conflict("PortSecurityPortHasSecurityGroup", "Port has security group associated. Cannot disable port security or IP address until security group is removed.")
 	case len(p.AllowedPairs) > 0:
@@ -297,7 +305,7 @@ func updatePort(w *work, p model.Port, in *values) (model.Port, error) {
 			w.down(p.ID, "binding changed")
 		}
 	}
-	return p, checkSecurity(&p, in)
+	return p, w.checkSecurity(&p, in)
 }
 
 func (w *work) changeMAC(p *model.Port, m model.MAC) error {

@@ -46,6 +46,8 @@ type Resource[T any] struct {
 	before func(w *work, v *view) error                // runs before a list, e.g. to make a default object
 	missed func(v *view) bool                          // whether before would do something
 	bulk   func(items []*values) error                 // checks the items of a bulk create against each other
+	// actions answer PUT /{collection}/{id}/{action}.
+	actions map[string]func(rq *request, id string) error
 }
 
 // lookup serves the filter of one attribute from an index.
@@ -210,6 +212,11 @@ func (rs *Resource[T]) serve(rq *request, rest []string) error {
 		return methodNotAllowed(rq.r.Method)
 	case rest[1] == "tags" && rs.byName["tags"] != nil && len(rest) <= 3:
 		return rs.serveTags(rq, m, rest[0], rest[2:])
+	case len(rest) == 2 && rs.actions[rest[1]] != nil:
+		if m != http.MethodPut {
+			return methodNotAllowed(rq.r.Method)
+		}
+		return rs.actions[rest[1]](rq, rest[0])
 	}
 	return notFoundPath()
 }

@@ -39,6 +39,7 @@ func init() {
 			{attr: "id", by: one(tables.Rules)},
 			{attr: "security_group_id", by: tables.RulesByGroup.By},
 			{attr: "remote_group_id", by: tables.RulesByRemoteGroup.By},
+			{attr: "remote_address_group_id", by: tables.RulesByRemoteSet.By},
 			{attr: "project_id", by: tables.RulesByProject.By},
 			{attr: "tenant_id", by: tables.RulesByProject.By},
 		},
@@ -76,7 +77,7 @@ func init() {
 				{Name: "remote_ip_prefix", Get: func(_ *view, r *model.SecurityGroupRule) any { return prefixOrNull(r.RemotePrefix) }, Parse: remotePrefix, Post: true},
 				{Name: "normalized_cidr", Get: func(_ *view, r *model.SecurityGroupRule) any { return prefixOrNull(r.RemotePrefix.Masked()) }},
 				{Name: "remote_group_id", Get: func(_ *view, r *model.SecurityGroupRule) any { return nullText(string(r.RemoteGroup)) }, Parse: orNull(uuidText), Post: true},
-				{Name: "remote_address_group_id", Get: null[model.SecurityGroupRule], Parse: onlyNull("AddressGroupNotFound", "Address group"), Post: true},
+				{Name: "remote_address_group_id", Get: func(_ *view, r *model.SecurityGroupRule) any { return nullText(string(r.RemoteAddressGroup)) }, Parse: orNull(uuidText), Post: true},
 			}...),
 		bulk: checkRuleBulk,
 	}).init()
@@ -103,7 +104,7 @@ func ethertype(v any) (any, error) {
 			return e, nil
 		}
 	}
-	return nil, because("'%s' is not in ['IPv4', 'IPv6']", show(v))
+	return nil, fail(http.StatusBadRequest, "SecurityGroupRuleInvalidEtherType", "Security group rule for ethertype '%s' not supported. Allowed values are ['IPv4', 'IPv6'].", show(v))
 }
 
 // protocols are the names that rules may use, with their numbers (IANA protocol numbers).
@@ -189,33 +190,53 @@ func remotePrefix(v any) (any, error) {
 func rulePlane(in *values) (model.RulePlane, error) {
 	r := model.RulePlane{Group: model.SecurityGroupID(get[string](in, "security_group_id")), Direction: model.Direction(get[string](in, "direction")),
 		Ethertype: get[string](in, "ethertype"), Protocol: get[string](in, "protocol"),
-		RemotePrefix: get[netip.Prefix](in, "remote_ip_prefix"), RemoteGroup: model.SecurityGroupID(get[string](in, "remote_group_id"))}
+		RemotePrefix: get[netip.Prefix](in, "remote_ip_prefix"), RemoteGroup: model.SecurityGroupID(get[string](in, "remote_group_id")),
+		RemoteAddressGroup: model.AddressGroupID(get[string](in, "remote_address_group_id"))}
 	for name, to := range map[string]**int{"port_range_min": &r.PortMin, "port_range_max": &r.PortMax} {
 		if n, ok := in.m[name].(int); ok {
 			*to = &n
 		}
 	}
-	if r.RemotePrefix.IsValid() && r.RemoteGroup != "" {
-		return r, fail(http.StatusBadRequest, "SecurityGroupMultipleRemoteEntites", "Only one of remote_ip_prefix, remote_group_id or remote_address_group_id may be provided.")
+	if err := checkProtocol(&r); err != nil {
+		return r, err
 	}
 	if r.RemotePrefix.IsValid() && r.RemotePrefix.Addr().Is4() != (r.Ethertype == model.EtherIPv4) {
 		return r, fail(http.StatusBadRequest, "SecurityGroupRuleParameterConflict", "Conflicting value ethertype %s for CIDR %s", r.Ethertype, r.RemotePrefix)
 	}
-	return r, checkProtocol(&r)
+	remotes := 0
+	for _, given := range []bool{r.RemotePrefix.IsValid(), r.RemoteGroup != "", r.RemoteAddressGroup != ""} {
+		if given {
+			remotes++
+		}
+	}
+	if remotes > 1 {
+		return r, fail(http.StatusBadRequest, "SecurityGroupMultipleRemoteEntites", "Only one of remote_ip_prefix or remote_group_id or remote_address_group_id may be provided.")
+	}
+	return r, nil
 }
 
 // portful are the protocols whose rules may name ports: tcp, udp, dccp, sctp, udplite.
 var portful = []int{6, 17, 33, 132, 136}
 
+// ipv6Only are the protocols that exist in IPv6 alone: encapsulation, routing header, fragment header, ICMPv6, no next header,
+// destination options.
+var ipv6Only = []int{41, 43, 44, 58, 59, 60}
+
+// checkProtocol judges protocol, ethertype and ports together, and writes them in the one way that Neutron keeps.
 func checkProtocol(r *model.RulePlane) error {
 	bad := func(kind, format string, args ...any) error {
 		return fail(http.StatusBadRequest, kind, format, args...)
 	}
-	n := protocolNumber(r.Protocol)
-	if r.Ethertype == model.EtherIPv6 && n == 1 || r.Protocol == "icmpv6" {
-		r.Protocol, n = "ipv6-icmp", 58 // older clients say icmp and mean that of the family
+	if r.Ethertype == model.EtherIPv6 { // older clients say ICMP and mean that of the family
+		switch r.Protocol {
+		case "icmp", "icmpv6":
+			r.Protocol = "ipv6-icmp"
+		case "1":
+			r.Protocol = "58"
+		}
 	}
-	if r.Ethertype == model.EtherIPv4 && (n == 58 || strings.HasPrefix(r.Protocol, "ipv6-")) {
+	n := protocolNumber(r.Protocol)
+	if r.Ethertype == model.EtherIPv4 && slices.Contains(ipv6Only, n) {
 		return bad("SecurityGroupEthertypeConflictWithProtocol", "Invalid ethertype %s for protocol %s.", r.Ethertype, r.Protocol)
 	}
 	switch {
@@ -223,22 +244,26 @@ func checkProtocol(r *model.RulePlane) error {
 		return nil
 	case n < 0:
 		return bad("SecurityGroupProtocolRequiredWithPorts", "Must also specify protocol if port range is given.")
-	case n == 1 || n == 58:
-		for field, v := range map[string]*int{"type": r.PortMin, "code": r.PortMax} {
-			if v != nil && *v > 255 {
-				name := map[string]string{"type": "port_range_min", "code": "port_range_max"}[field]
-				return bad("SecurityGroupInvalidIcmpValue", "Invalid value for ICMP %s (%s) %d. It must be 0 to 255.", field, name, *v)
+	case n == model.ProtoICMP || n == model.ProtoICMPv6:
+		for _, part := range []struct {
+			field, attr string
+			value       *int
+		}{{"type", "port_range_min", r.PortMin}, {"code", "port_range_max", r.PortMax}} {
+			if part.value != nil && *part.value > 255 {
+				return bad("SecurityGroupInvalidIcmpValue", "Invalid value for ICMP %s (%s) %d. It must be 0 to 255.", part.field, part.attr, *part.value)
 			}
 		}
 		if r.PortMin == nil {
 			return bad("SecurityGroupMissingIcmpType", "ICMP code (port-range-max) %d is provided but ICMP type (port-range-min) is missing.", *r.PortMax)
 		}
 	case !slices.Contains(portful, n):
-		return bad("SecurityGroupInvalidProtocolForPort", "Invalid protocol %s for port range, only supported for TCP, UDP, UDPLITE, SCTP and DCCP.", r.Protocol)
+		return bad("SecurityGroupInvalidProtocolForPort", "Ports cannot be specified for protocol %d. Ports are only supported for DCCP, SCTP, TCP, UDP, UDPLITE.", n)
+	case r.PortMin != nil && *r.PortMin == 0 || r.PortMax != nil && *r.PortMax == 0:
+		return bad("SecurityGroupInvalidPortValue", "Invalid value for port 0")
 	case r.PortMin == nil || r.PortMax == nil || *r.PortMin > *r.PortMax:
 		return bad("SecurityGroupInvalidPortRange", "For TCP/UDP protocols, port_range_min must be <= port_range_max")
-	case *r.PortMin == 0 || *r.PortMax == 0:
-		return bad("SecurityGroupInvalidPortValue", "Invalid value for port 0")
+	case *r.PortMin == 1 && *r.PortMax == 65535:
+		r.PortMin, r.PortMax = nil, nil // every port is no range
 	}
 	return nil
 }
@@ -255,13 +280,19 @@ func ruleContent(r *model.RulePlane) string {
 	if r.RemotePrefix.IsValid() && r.RemotePrefix.Bits() > 0 { // a prefix of length 0 is any
 		prefix = r.RemotePrefix.Masked().String()
 	}
-	return fmt.Sprintf("%s|%s|%s|%d|%s|%s|%s|%s", r.Group, r.Direction, r.Ethertype, protocolNumber(r.Protocol), num(r.PortMin), num(r.PortMax), prefix, r.RemoteGroup)
+	return fmt.Sprintf("%s|%s|%s|%d|%s|%s|%s|%s", r.Group, r.Direction, r.Ethertype, protocolNumber(r.Protocol), num(r.PortMin), num(r.PortMax), prefix, r.RemoteSet())
 }
 
-// checkRuleBulk refuses rules that occur twice in one request.
+// checkRuleBulk refuses rules that occur twice in one request, and requests about several groups or projects.
 func checkRuleBulk(items []*values) error {
 	seen := map[string]bool{}
 	for _, in := range items {
+		if get[string](in, "security_group_id") != get[string](items[0], "security_group_id") {
+			return fail(http.StatusBadRequest, "SecurityGroupNotSingleGroupRules", "Only allowed to update rules for one security profile at a time")
+		}
+		if get[string](in, "project_id") != get[string](items[0], "project_id") {
+			return fail(http.StatusBadRequest, "SecurityGroupRulesNotSingleTenant", "Multiple tenant_ids in bulk security group rule create not allowed")
+		}
 		r, err := rulePlane(in)
 		if err != nil {
 			return err
@@ -290,6 +321,11 @@ func buildRule(w *work, in *values) (model.SecurityGroupRule, error) {
 	}
 	if r.RemoteGroup != "" {
 		if _, err := groups.find(&w.view, string(r.RemoteGroup)); err != nil {
+			return r, err
+		}
+	}
+	if r.RemoteAddressGroup != "" {
+		if _, err := addressGroups.find(&w.view, string(r.RemoteAddressGroup)); err != nil {
 			return r, err
 		}
 	}

@@ -4,6 +4,7 @@ package neutron
 
 import (
 	"iter"
+	"strings"
 
 	"nagare/internal/alloc"
 	"nagare/internal/api/jsonbody"
@@ -72,7 +73,7 @@ func groupRules(v *view, g *model.SecurityGroup) any {
 
 func buildGroup(w *work, in *values) (model.SecurityGroup, error) {
 	g := model.SecurityGroup{Std: w.newStd(in, 1)}
-	if g.Name == defaultName {
+	if strings.EqualFold(g.Name, defaultName) {
 		return g, conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.")
 	}
 	if _, err := w.defaultGroup(g.Project); err != nil {
@@ -131,7 +132,7 @@ func updateGroup(w *work, g model.SecurityGroup, in *values) (model.SecurityGrou
 	switch {
 	case g.Default && g.Name != name:
 		return g, conflict("SecurityGroupCannotUpdateDefault", "Updating default security group not allowed.")
-	case !g.Default && g.Name == defaultName && name != defaultName:
+	case !g.Default && g.Name != name && strings.EqualFold(g.Name, defaultName):
 		return g, conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.")
 	}
 	if stateful := g.Stateful; in.asked("stateful") {
