@@ -11,6 +11,8 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/iana"
+
+	"nagare/internal/responder/dhcpopt"
 )
 
 const (
@@ -74,7 +76,7 @@ func (n *Network) DHCPv4(req *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 		if s == nil || !s.Server.Is4() {
 			return nil
 		}
-		l := lease{subnet: s}
+		l := lease{subnet: s, host: Host{Options: leases[0].host.Options}}
 		if m, ok := find(leases, client); ok {
 			l = m
 		}
@@ -122,8 +124,12 @@ func (n *Network) offer(req *dhcpv4.DHCPv4, t dhcpv4.MessageType, l lease) *dhcp
 	if t == dhcpv4.MessageTypeAck {
 		r.ClientIPAddr = req.ClientIPAddr
 	}
-	r.Options.Update(seconds(dhcpv4.OptionIPAddressLeaseTime, leaseSeconds(l.subnet.Lease), 1, 1))
-	if s := leaseSeconds(l.subnet.Lease); s != infiniteLease {
+	s := leaseSeconds(l.subnet.Lease)
+	if o, ok := option(l.host.Options, dhcpopt.LeaseTime); ok && len(o.Data) == 4 {
+		s = binary.BigEndian.Uint32(o.Data)
+	}
+	r.Options.Update(seconds(dhcpv4.OptionIPAddressLeaseTime, s, 1, 1))
+	if s != infiniteLease {
 		r.Options.Update(seconds(dhcpv4.OptionRenewTimeValue, s, 1, 2))
 		r.Options.Update(seconds(dhcpv4.OptionRebindingTimeValue, s, 7, 8))
 	}
@@ -172,34 +178,63 @@ func (n *Network) configure(req, r *dhcpv4.DHCPv4, l lease) {
 		r.Options.Update(dhcpv4.OptGeneric(dhcpv4.OptionInterfaceMTU, binary.BigEndian.AppendUint16(nil, n.MTU)))
 	}
 	if routes := classless(s); len(routes) > 0 {
-		r.UpdateOption(dhcpv4.OptClasslessStaticRoute(routes...))
-		if slices.Contains(req.GetOneOption(dhcpv4.OptionParameterRequestList), optionMSRoutes.Code()) {
-			r.UpdateOption(dhcpv4.OptGeneric(optionMSRoutes, dhcpv4.Routes(routes).ToBytes()))
-		}
+		r.Options[dhcpopt.Routes] = routes
 	}
-	fit(req, r)
+	extra(r, l.host.Options)
+	if routes := r.Options[dhcpopt.Routes]; len(routes) > 0 && r.Options[dhcpopt.MicrosoftRoutes] == nil &&
+		slices.Contains(req.GetOneOption(dhcpv4.OptionParameterRequestList), dhcpopt.MicrosoftRoutes) {
+		r.Options[dhcpopt.MicrosoftRoutes] = routes
+	}
+	fit(req, r, l.host.Options)
+}
+
+// extra puts the host's own options over those of the subnet. Boot loaders look for their image in the header too, whatever
+// they were told in options (RFC 2132 sections 9.4, 9.5), so it is named there if there is room.
+func extra(r *dhcpv4.DHCPv4, options []dhcpopt.Option) {
+	inform := r.Options[dhcpopt.LeaseTime] == nil
+	for _, o := range options {
+		switch {
+		case o.Code == dhcpopt.NextServer:
+			if len(o.Data) == 4 {
+				r.ServerIPAddr = net.IP(o.Data)
+			}
+			continue
+		case dhcpopt.Reserved(o.Code), inform && (o.Code == dhcpopt.LeaseTime || o.Code == dhcpopt.RenewalTime || o.Code == dhcpopt.RebindingTime):
+			continue
+		case o.TakesBack():
+			delete(r.Options, o.Code)
+			continue
+		case o.Code == dhcpopt.BootFile && len(o.Data) < 128:
+			r.BootFileName = string(o.Data)
+		case o.Code == dhcpopt.BootServer && len(o.Data) < 64:
+			r.ServerHostName = string(o.Data)
+		}
+		r.Options[o.Code] = o.Data
+	}
+}
+
+func option(options []dhcpopt.Option, code uint8) (dhcpopt.Option, bool) {
+	i := slices.IndexFunc(options, func(o dhcpopt.Option) bool { return o.Code == code })
+	if i < 0 {
+		return dhcpopt.Option{}, false
+	}
+	return options[i], true
 }
 
 // classless returns option 121. A client that understands it ignores the router
 // option (RFC 3442), so the default route is repeated here.
-func classless(s *Subnet) []*dhcpv4.Route {
-	var out []*dhcpv4.Route
-	add := func(dst netip.Prefix, via netip.Addr) {
-		out = append(out, &dhcpv4.Route{
-			Dest:   &net.IPNet{IP: dst.Masked().Addr().AsSlice(), Mask: net.CIDRMask(dst.Bits(), 32)},
-			Router: via.AsSlice(),
-		})
-	}
+func classless(s *Subnet) []byte {
+	var out []byte
 	defaultGiven := false
 	for _, r := range s.Routes {
 		if !r.Destination.IsValid() || !r.Destination.Addr().Is4() || !r.NextHop.Is4() {
 			continue
 		}
 		defaultGiven = defaultGiven || r.Destination.Bits() == 0
-		add(r.Destination, r.NextHop)
+		out = dhcpopt.AppendRoute(out, r.Destination, r.NextHop)
 	}
 	if len(out) > 0 && !defaultGiven && s.Gateway.Is4() {
-		add(netip.PrefixFrom(netip.IPv4Unspecified(), 0), s.Gateway)
+		out = dhcpopt.AppendRoute(out, netip.PrefixFrom(netip.IPv4Unspecified(), 0), s.Gateway)
 	}
 	return out
 }
@@ -207,22 +242,52 @@ func classless(s *Subnet) []*dhcpv4.Route {
 // fit drops what a client can best do without until the message is no longer
 // than the client accepts (option 57). What a client cannot do without fits in
 // the 576 octets that every client must accept, unless there are dozens of
-// routes; those then go too, rather than the whole answer.
-func fit(req, r *dhcpv4.DHCPv4) {
+// routes or options of its own; those then go too, the last ones first, rather
+// than the whole answer.
+func fit(req, r *dhcpv4.DHCPv4, options []dhcpopt.Option) {
 	limit := minMaxMessage
 	if m, err := req.MaxMessageSize(); err == nil && int(m) > limit {
 		limit = min(int(m), 1500)
 	}
-	for _, code := range []dhcpv4.OptionCode{
-		optionMSRoutes, dhcpv4.OptionBroadcastAddress, dhcpv4.OptionDomainName, dhcpv4.OptionHostName,
-		dhcpv4.OptionClasslessStaticRoute, dhcpv4.OptionDomainNameServer,
-	} {
-		if len(r.ToBytes())+ipUDPHeader <= limit {
-			return
+	over := size(r.Options) - (limit - ipUDPHeader)
+	drop := func(code uint8) {
+		if data, ok := r.Options[code]; ok && over > 0 {
+			over -= sizeOf(data)
+			delete(r.Options, code)
 		}
-		r.DeleteOption(code)
 	}
+	for _, code := range []dhcpv4.OptionCode{optionMSRoutes, dhcpv4.OptionBroadcastAddress, dhcpv4.OptionDomainName,
+		dhcpv4.OptionHostName, dhcpv4.OptionClasslessStaticRoute} {
+		drop(code.Code())
+	}
+	for _, o := range slices.Backward(options) {
+		if !essential(o.Code) {
+			drop(o.Code)
+		}
+	}
+	drop(dhcpv4.OptionDomainNameServer.Code())
 }
+
+// essential options have a fixed and small size, and without them an address is no good.
+func essential(code uint8) bool {
+	switch code {
+	case 1, dhcpopt.LeaseTime, dhcpopt.RenewalTime, dhcpopt.RebindingTime:
+		return true
+	}
+	return dhcpopt.Reserved(code)
+}
+
+// size is how many octets a message with these options takes: header, cookie, options, end.
+func size(options dhcpv4.Options) int {
+	n := 236 + 4 + 1
+	for _, data := range options {
+		n += sizeOf(data)
+	}
+	return n
+}
+
+// sizeOf counts an option's octets, which come in pieces of 255 (RFC 3396).
+func sizeOf(data []byte) int { return len(data) + 2*max(1, (len(data)+254)/255) }
 
 // optionAddr reads an option that must hold exactly one IPv4 address.
 func optionAddr(req *dhcpv4.DHCPv4, code dhcpv4.OptionCode) (netip.Addr, bool) {

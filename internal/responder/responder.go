@@ -18,6 +18,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"nagare/internal/responder/dhcpopt"
 )
 
 // MAC is an Ethernet address as a comparable value.
@@ -67,6 +69,8 @@ type Route struct {
 type Host struct {
 	IP   netip.Addr
 	Name string // option 12; empty leaves it out
+	// Options go over the network's own of the same code. Reserved ones are left out.
+	Options []dhcpopt.Option
 }
 
 // serves reports whether ip is an address of the server.

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package punt answers the packets that the flows of the standard profile send up to the controller.
+//
+// It is a function of a state of the store and a packet; it keeps nothing, so that answers to many packets can be made at the
+// same time, and a restart forgets nothing. Invariants: what a node says of a packet is believed only for ports that are bound
+// to that node; an answer goes back to the port that asked and says only what concerns that port; the work for a packet grows
+// with the network's subnets, never with its ports. Input is whatever an instance chose to send: what is malformed, foreign or
+// not understood gets no answer, and nothing panics.
+//
+// Callers: internal/app hands Answer to the southbound sessions and shares Extras, HostName and Domain with the feed of DHCP
+// processes on nodes, so that both kinds of server say the same.
+package punt
+
+import (
+	"nagare/internal/alloc"
+	"nagare/internal/model"
+	"nagare/internal/pipeline"
+	"nagare/internal/store"
+)
+
+// Packet is a frame that a node sent up.
+type Packet struct {
+	Node model.NodeID // whose session it came by
+	Kind byte         // as the flow's userdata says it: pipeline.PuntDHCP
+	Port model.Key    // the port that sent it, as the node says
+	Data []byte       // the Ethernet frame; not kept, not changed
+}
+
+// Answer makes the frames that go back to the port that sent the packet, mostly one or none.
+func Answer(r store.Reader, p Packet) [][]byte {
+	port, ok := source(r, &p)
+	if !ok {
+		return nil
+	}
+	switch p.Kind {
+	case pipeline.PuntDHCP:
+		if f := dhcp(r, &port, p.Data); f != nil {
+			return [][]byte{f}
+		}
+	}
+	return nil
+}
+
+// etherHeader is the length of an Ethernet header without a tag.
+const etherHeader = 14
+
+// source finds the port that sent the packet. The key comes from a register, so from the node: it counts only if the port is
+// bound there (decision 24: a node that was broken into answers for its own ports). And the frame must be the port's own.
+func source(r store.Reader, p *Packet) (model.Port, bool) {
+	if len(p.Data) < etherHeader || p.Node == "" {
+		return model.Port{}, false
+	}
+	port, ok := alloc.PortsByKey.First(r, alloc.KeyText(p.Port))
+	if !ok || port.Host != p.Node || !port.AdminStateUp || port.MAC != model.MAC(p.Data[6:12]) {
+		return model.Port{}, false
+	}
+	return port, true
+}
