@@ -118,7 +118,7 @@ func list[T any](ctx context.Context, a *api, collection string, query url.Value
 		return nil, describe("list "+collection, err)
 	}
 	var out []T
-	if err := json.Unmarshal(body[collection], &out); err != nil {
+	if err := json.Unmarshal(body[strings.ReplaceAll(collection, "-", "_")], &out); err != nil {
 		return nil, fmt.Errorf("list %s: %w", collection, err)
 	}
 	return out, nil

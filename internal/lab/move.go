@@ -103,14 +103,5 @@ func (l *Lab) announce(inst Instance) error {
 	if err != nil {
 		return err
 	}
-	return l.sendFrame(inst.Name, announcement(mac, p.Addr()))
-}
-
-// announcement is a gratuitous ARP request (RFC 5227 section 2.3).
-func announcement(mac net.HardwareAddr, a netip.Addr) []byte {
-	f := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac...)
-	f = append(f, 0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1)
-	f = append(append(f, mac...), a.AsSlice()...)
-	f = append(append(f, 0, 0, 0, 0, 0, 0), a.AsSlice()...)
-	return append(f, make([]byte, 60-len(f))...)
+	return l.sendFrame(inst.Name, arpFrame(1, mac, p.Addr().AsSlice())) // RFC 5227 section 3
 }

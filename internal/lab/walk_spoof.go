@@ -4,7 +4,7 @@ package lab
 
 import (
 	"context"
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"regexp"
@@ -15,31 +15,72 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkSpoofing sends two frames that vm01 must not send, and looks for them in
-// the counters of the flows that have to drop them.
+// checkSpoofing sends frames that vm01 must not send, and listens for them at vm02. What classic lets pass is stated too: it
+// is no security boundary, and the run shows that it would see the frame.
 func (w *walk) checkSpoofing(ctx context.Context, p walkPorts) error {
-	vm := p.vm["vm01"]
-	if vm == nil {
+	vm, other := p.vm["vm01"], p.vm["vm02"]
+	if vm == nil || other == nil {
 		return nil
 	}
+	mac, err := net.ParseMAC(vm.MAC)
+	if err != nil {
+		return err
+	}
+	otherMAC, err := net.ParseMAC(other.MAC)
+	if err != nil {
+		return err
+	}
+	own, its := net.ParseIP(walkAddresses["vm01"]), net.ParseIP(walkAddresses["vm02"])
+	const discard = 9 // the port of that service, RFC 863
+	for _, c := range []struct {
+		text    string
+		classic bool // drops it too
+		frame   []byte
+	}{
+		{"a frame from vm01 with another source MAC", true,
+			datagramFrame(otherMAC, net.HardwareAddr{0xfa, 0x16, 0x3e, 0, 0, 1}, own, its, discard, discard, "another MAC")},
+		{"a DHCP server's answer from vm01", true, datagramFrame(broadcastMAC, mac, own, net.IPv4bcast, 67, 68, "an answer")},
+		{"a packet from vm01 with another source address", false,
+			datagramFrame(otherMAC, mac, net.ParseIP("10.11.12.99"), its, discard, discard, "another address")},
+		{"an ARP answer by which vm01 claims the gateway's address", false, arpFrame(2, mac, net.ParseIP("10.11.12.1"))},
+	} {
+		last := datagramFrame(otherMAC, mac, own, its, discard, discard, c.text)
+		arrived, err := w.l.arrives(ctx, "vm01", "vm02", c.frame, last)
+		switch drops := !w.classic || c.classic; {
+		case drops && err == nil && arrived:
+			err = errors.New("it reached vm02")
+			fallthrough
+		case drops:
+			w.hold(err, "%s is dropped", c.text)
+		case err == nil && !arrived:
+			err = errors.New("it did not reach vm02")
+			fallthrough
+		default:
+			w.hold(err, "%s is delivered: classic does not guard against it", c.text)
+		}
+	}
+	if w.classic {
+		return w.checkDropCounters(ctx, vm, mac)
+	}
+	return nil
+}
+
+// checkDropCounters holds that classic drops the two frames in the tables of the recording.
+func (w *walk) checkDropCounters(ctx context.Context, vm *apiPort, mac net.HardwareAddr) error {
 	facts, err := w.l.facts(ctx, w.host)
 	if err != nil {
 		return err
 	}
 	port := ofport(facts, tapName(vm.ID))
-	mac, err := net.ParseMAC(vm.MAC)
-	if err != nil {
-		return err
-	}
-	foreign := net.HardwareAddr{0xfa, 0x16, 0x3e, 0x00, 0x00, 0x01}
+	own := net.ParseIP(walkAddresses["vm01"])
 	for _, c := range []struct {
 		text, flow string
 		frame      []byte
 	}{
-		{"a frame from vm01 with another source MAC is dropped in table 0",
-			fmt.Sprintf("table=0,priority=8192,in_port=%d actions=drop", port), testFrame(foreign)},
-		{"a DHCP server's answer from vm01 is dropped in table 40",
-			fmt.Sprintf("table=40,priority=61011,udp,in_port=%d,tp_src=67,tp_dst=68 actions=drop", port), serverFrame(mac)},
+		{"table 0 drops the one with another source MAC", fmt.Sprintf("table=0,priority=8192,in_port=%d actions=drop", port),
+			testFrame(net.HardwareAddr{0xfa, 0x16, 0x3e, 0, 0, 1})},
+		{"table 40 drops the DHCP server's answer", fmt.Sprintf("table=40,priority=61011,udp,in_port=%d,tp_src=67,tp_dst=68 actions=drop", port),
+			datagramFrame(broadcastMAC, mac, own, net.IPv4bcast, 67, 68, "")},
 	} {
 		before, err := w.packets(ctx, w.host, c.flow)
 		if err == nil {
@@ -101,22 +142,4 @@ func testFrame(src net.HardwareAddr) []byte {
 	f := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, src...)
 	f = append(f, 0x88, 0xb5)
 	return append(f, make([]byte, 46)...)
-}
-
-// serverFrame is an empty UDP datagram from port 67 to port 68, broadcast.
-func serverFrame(src net.HardwareAddr) []byte {
-	f := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, src...)
-	f = append(f, 0x08, 0x00)
-	ip := []byte{0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 11, 12, 3, 255, 255, 255, 255}
-	var sum uint32
-	for i := 0; i < len(ip); i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(ip[i:]))
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	binary.BigEndian.PutUint16(ip[10:], ^uint16(sum))
-	f = append(f, ip...)
-	f = append(f, 0, 67, 0, 68, 0, 8, 0, 0)
-	return append(f, make([]byte, 60-len(f))...)
 }

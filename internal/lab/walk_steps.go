@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // fresh is step 0: both nodes are under control, and nothing is asked for yet.
@@ -23,7 +25,8 @@ func (w *walk) fresh(ctx context.Context) error {
 	return nil
 }
 
-// network is step 1: a network and a subnet bring a DHCP port and the tunnels.
+// network is step 1: a network and a subnet bring a DHCP port and, in classic,
+// the tunnels.
 func (w *walk) network(ctx context.Context) error {
 	w.title("a network and a subnet")
 	if err := w.makeNetwork(ctx); err != nil {
@@ -62,6 +65,9 @@ func (w *walk) network(ctx context.Context) error {
 		if err := w.checkNode(ctx, node, "network"); err != nil {
 			return err
 		}
+	}
+	if !w.classic { // its tunnels come with two nodes that need them
+		return nil
 	}
 	return w.checkLink(ctx)
 }
@@ -135,9 +141,14 @@ func (w *walk) checkDHCPPort(ctx context.Context, p walkPorts) error {
 		subnets = append(subnets, f.IP)
 	}
 	w.equal(strings.Join(subnets, " "), dhcpAddress, "the DHCP port's one fixed address is the lowest free one, %s", dhcpAddress)
-	// The server's host id is uuid5 of its node's name.
-	const host = "d3377d3c-a0d1-5d71-9947-f17125c357bb"
-	w.equal(port.DeviceID, "dhcp"+host+"-"+port.NetworkID, "the DHCP port's device_id is dhcp, the host's id and the network's")
+	if w.native {
+		w.hold(deviceForm(port), "the DHCP port's device_id is dhcp, a host's id and the network's")
+		w.equal(port.HostID, "", "the DHCP port is on no node: the server answers in its name")
+	} else {
+		// The server's host id is uuid5 of its node's name.
+		const host = "d3377d3c-a0d1-5d71-9947-f17125c357bb"
+		w.equal(port.DeviceID, "dhcp"+host+"-"+port.NetworkID, "the DHCP port's device_id is dhcp, the host's id and the network's")
+	}
 	for _, f := range []struct {
 		field string
 		want  any
@@ -148,6 +159,16 @@ func (w *walk) checkDHCPPort(ctx context.Context, p walkPorts) error {
 		w.equal(port.raw[f.field], f.want, "the DHCP port's %s is %q", f.field, fmt.Sprint(f.want))
 	}
 	w.hold(dnsAssignment(port.raw["dns_assignment"]), "the DHCP port's dns_assignment is host-10-11-12-2, %s, host-10-11-12-2.openstacklocal.", dhcpAddress)
+	return nil
+}
+
+// deviceForm checks the device_id of a DHCP port of whatever host.
+func deviceForm(p *apiPort) error {
+	rest, ok := strings.CutPrefix(p.DeviceID, "dhcp")
+	host, ours := strings.CutSuffix(rest, "-"+p.NetworkID)
+	if _, err := uuid.Parse(host); !ok || !ours || err != nil {
+		return fmt.Errorf("it is %s", p.DeviceID)
+	}
 	return nil
 }
 
@@ -194,8 +215,11 @@ func (w *walk) instances(ctx context.Context) error {
 	if err := w.forget(ctx, thirdInstance); err != nil {
 		return err
 	}
+	if err := w.dropOutsider(ctx); err != nil {
+		return err
+	}
 	for _, name := range walkInstances {
-		if err := w.boot(ctx, name, w.host); err != nil {
+		if err := w.boot(ctx, AddOptions{Name: name, Network: walkNetwork, Node: w.host}); err != nil {
 			return err
 		}
 	}
@@ -216,22 +240,36 @@ func (w *walk) instances(ctx context.Context) error {
 	}
 	w.ping(ctx, "vm01", "10.11.12.4", "on the same node")
 	w.ping(ctx, "vm02", "10.11.12.3", "on the same node")
-	where := "on the other node"
-	if w.single {
-		where = "on the same node"
+	if !w.native { // which is an address of the server's, and answers DHCP only
+		where := "on the other node"
+		if w.single {
+			where = "on the same node"
+		}
+		w.ping(ctx, "vm01", dhcpAddress, where)
+		w.ping(ctx, "vm02", dhcpAddress, where)
 	}
-	w.ping(ctx, "vm01", dhcpAddress, where)
-	w.ping(ctx, "vm02", dhcpAddress, where)
 	if err := w.checkSpoofing(ctx, p); err != nil {
 		return err
+	}
+	if !w.classic {
+		if err := w.explainOne(ctx, p); err != nil {
+			return err
+		}
+		if err := w.checkGroups(ctx); err != nil {
+			return err
+		}
 	}
 	return w.comeAndGo(ctx)
 }
 
 // boot adds an instance and checks its lease.
-func (w *walk) boot(ctx context.Context, name, node string) error {
-	w.print("\n$ nagare lab instance add %s --network %s --node %s\n", name, walkNetwork, node)
-	added, err := w.l.AddInstance(ctx, AddOptions{Name: name, Network: walkNetwork, Node: node})
+func (w *walk) boot(ctx context.Context, o AddOptions) error {
+	name, more := o.Name, ""
+	if o.SecurityGroups != nil {
+		more = " --security-group " + strings.Join(o.SecurityGroups, ",")
+	}
+	w.print("\n$ nagare lab instance add %s --network %s --node %s%s\n", name, o.Network, o.Node, more)
+	added, err := w.l.AddInstance(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -278,7 +316,11 @@ const thirdInstance = "vm03"
 // comeAndGo adds an instance on the controller node, so that two instances talk
 // through the tunnel, and removes it: then no flow may name it any more.
 func (w *walk) comeAndGo(ctx context.Context) error {
-	if err := w.boot(ctx, thirdInstance, firstNode); err != nil {
+	before, err := w.flowsNow(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.boot(ctx, AddOptions{Name: thirdInstance, Network: walkNetwork, Node: firstNode}); err != nil {
 		return err
 	}
 	lease, err := w.l.LeaseOf(thirdInstance)
@@ -292,14 +334,55 @@ func (w *walk) comeAndGo(ctx context.Context) error {
 	}
 	w.ping(ctx, thirdInstance, walkAddresses["vm01"], where)
 	w.ping(ctx, "vm01", address, where)
+	if !w.classic {
+		for _, node := range w.nodes() {
+			if err := w.checkNode(ctx, node, "third"); err != nil {
+				return err
+			}
+		}
+		if err := w.checkLink(ctx); err != nil {
+			return err
+		}
+	}
 	w.print("\n$ nagare lab instance rm %s\n", thirdInstance)
 	if err := w.forget(ctx, thirdInstance); err != nil {
 		return err
 	}
 	for _, node := range w.nodes() {
-		w.hold(w.backTo(ctx, node, "instances"), "%s: no flow of %s is left", node, thirdInstance)
+		if w.classic {
+			err = w.backToRecorded(ctx, node, "instances")
+		} else {
+			err = w.backTo(ctx, node, before[node])
+		}
+		w.hold(err, "%s: no flow of %s is left", node, thirdInstance)
 	}
 	return nil
+}
+
+// flowsNow are the flows of each node's br-int.
+func (w *walk) flowsNow(ctx context.Context) (map[string][]string, error) {
+	all := map[string][]string{}
+	for _, node := range w.nodes() {
+		dump, err := w.l.ovs(ctx, node, "ovs-ofctl", "dump-flows", "br-int", "-O", "OpenFlow13")
+		if err != nil {
+			return nil, err
+		}
+		if all[node], err = canonicalFlows(dump); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// backTo waits until a node's flows are what they were.
+func (w *walk) backTo(ctx context.Context, node string, before []string) error {
+	return until(ctx, settleWithin, "the flows are as before", func(ctx context.Context) error {
+		all, err := w.flowsNow(ctx)
+		if err != nil {
+			return err
+		}
+		return flowsEqual(before, all[node])
+	})
 }
 
 // forget removes an instance if it is there.
@@ -313,35 +396,4 @@ func (w *walk) forget(ctx context.Context, name string) error {
 	var err error
 	w.s, err = w.l.load()
 	return err
-}
-
-// backTo waits until a node's flows are those of a state again.
-func (w *walk) backTo(ctx context.Context, node, state string) error {
-	suffix := node
-	if w.single {
-		suffix = "single"
-	}
-	return until(ctx, settleWithin, "the flows are as before", func(ctx context.Context) error {
-		p, err := w.ports(ctx)
-		if err != nil {
-			return err
-		}
-		facts, err := w.l.facts(ctx, node)
-		if err != nil {
-			return err
-		}
-		want, err := goldenFlows(state+"-"+suffix, w.substitution(p, node, facts))
-		if err != nil {
-			return finalError{err}
-		}
-		dump, err := w.l.ovs(ctx, node, "ovs-ofctl", "dump-flows", "br-int", "-O", "OpenFlow13")
-		if err != nil {
-			return err
-		}
-		have, err := canonicalFlows(dump)
-		if err != nil {
-			return err
-		}
-		return flowsEqual(want, have)
-	})
 }
