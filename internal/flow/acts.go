@@ -268,3 +268,8 @@ func DNAT(a netip.Addr, port uint16) *openflow.NAT {
 
 // SetCTMarkBits sets bits of the connection's mark, inside Track.Exec.
 func SetCTMarkBits(ofs, n int, v uint64) Act { return Load(openflow.FieldCTMark.Range(ofs, n), v) }
+
+// LabelRule copies a register to the low 32 bits of the connection's label, inside Track.Exec.
+func LabelRule(reg int) Act {
+	return Move(openflow.Reg(reg).All(), openflow.FieldCTLabel.Range(0, 32))
+}

@@ -228,6 +228,9 @@ func ConjID(id uint32) Term { return onConjID.u32(id) }
 // Fragment matches fragments of IP packets, the first and the later ones.
 func Fragment() Term { return onIPFrag.u8(1).mask8(1) }
 
+// Whole matches IP packets that are no fragments.
+func Whole() Term { return onIPFrag }
+
 // CTProto, CTSrcPort and CTDstPort match the packet that opened the tracked packet's connection: its IP protocol and ports,
 // of ICMP the type and the code. A fragment has these even where it does not have the ports themselves.
 func CTProto(p uint8) Term { return onCTProto.u8(p) }

@@ -16,7 +16,9 @@ var (
 	fARP = fields{openflow.FieldEthType, openflow.FieldARPOp, openflow.FieldARPSPA, openflow.FieldARPTPA, openflow.FieldARPSHA, openflow.FieldARPTHA}
 	fND  = fields{openflow.FieldEthType, openflow.FieldIPProto, openflow.FieldICMPv6Type, openflow.FieldICMPv6Code, openflow.FieldNDTarget,
 		openflow.FieldNDSLL, openflow.FieldNDTLL, openflow.FieldNDOptionsType, openflow.FieldNDReserved}
-	fCT = fields{openflow.FieldCTState, openflow.FieldCTMark, openflow.FieldCTLabel, openflow.FieldCTZone}
+	// The packet that opened the connection: its fragments have these, but no ports.
+	fOpener = fields{openflow.FieldCTNwProto, openflow.FieldCTTpSrc, openflow.FieldCTTpDst}
+	fCT     = fields{openflow.FieldCTState, openflow.FieldCTMark, openflow.FieldCTLabel, openflow.FieldCTZone}
 )
 
 func reg(ns ...int) fields {

@@ -60,7 +60,8 @@ func TestDeclarationIsSound(t *testing.T) {
 		}
 		for _, n := range table.Next {
 			to := pipeline.Lookup(n)
-			if to == nil || n <= table.ID {
+			again := n == table.ID && table.Kinds&pipeline.Track != 0 // by ct(), which tracks a packet once
+			if to == nil || n <= table.ID && !again {
 				t.Errorf("table %s: next %d is not a later declared table", table.ID, n)
 				continue
 			}

@@ -33,11 +33,13 @@ const (
 	PrioDHCPClient     uint16 = 61012
 	PrioDHCPServerDrop uint16 = 61011
 	PrioNeighbour      uint16 = 61010 // ARP and ND
+	PrioUnowned        uint16 = 61009 // sources that nobody owns, and ND that no guard took
 	PrioPermit         uint16 = 61007 // security group rules; in standard one for all of them
 	PrioDHCPReply      uint16 = 61006
 	PrioStateless      uint16 = 36002
 	PrioAddress        uint16 = 36001
 	PrioSpoofed        uint16 = 36000
+	PrioUnguarded      uint16 = 35999 // a filtered port that has no guards
 
 	// Tables 41 and 91.
 	PrioInvalid     uint16 = 100
@@ -46,7 +48,8 @@ const (
 	PrioTracked     uint16 = 70
 
 	// Tables 42, 43, 92, 93.
-	PrioRevoke   uint16 = 10 // established, but no rule allows it any more
+	PrioFragment uint16 = 61020 // untracked fragments go through the tracker, which puts them together
+	PrioRevoke   uint16 = 10    // established, but no rule allows it any more
 	PrioNew      uint16 = 100
 	PrioRestored uint16 = 90
 
