@@ -353,6 +353,9 @@ func TestSharedMerges(t *testing.T) {
 	w := newWorld(t, "n")
 	w.commit(thing{ID: "a", Node: "n", In: 1, Out: 1, Shared: true}, thing{ID: "b", Node: "n", In: 1, Out: 1, Shared: true})
 	want(t, "faults", w.faults("n"), "")
+	if got := authors(w.e, "n"); got != "a b" {
+		t.Errorf("authors %q", got)
+	}
 	if why := w.e.Explain("n", (thing{In: 1, Out: 1}).flow().Key()); len(why) != 2 || why[0].Object != "a" || why[1].Object != "b" || !why[0].Shared {
 		t.Errorf("reasons: %+v", why)
 	}
@@ -364,9 +367,21 @@ func TestSharedMerges(t *testing.T) {
 	if f := w.faults("n"); !strings.HasPrefix(f, "c: ") {
 		t.Errorf("faults: %q", f)
 	}
+	if got := authors(w.e, "n"); got != "b" {
+		t.Errorf("authors %q, want those of the flow as it is", got)
+	}
 	w.commit(thing{ID: "c"})
 	d := w.commit(thing{ID: "b"})
 	want(t, "last owner gone", told(d["n"]), "-1>1 +")
+}
+
+// authors are the objects behind the one flow that matches port 1.
+func authors(e *compile.Engine, node string) string {
+	var out []string
+	for _, o := range e.Authors(node)[thing{In: 1}.flow().Key()] {
+		out = append(out, o.Object)
+	}
+	return strings.Join(out, " ")
 }
 
 // TestContributionsMerge joins what several units say for one match, and takes apart again what one of them takes back.
@@ -403,6 +418,15 @@ func TestContributionsMerge(t *testing.T) {
 	w.commit(thing{ID: "d", Node: "n", In: 1, Out: 9})
 	if f := w.faults("n"); !strings.HasPrefix(f, "d: ") {
 		t.Errorf("faults: %q", f)
+	}
+	if got := authors(w.e, "n"); got != "a b c" {
+		t.Errorf("authors %q, want those who contributed and not the loser", got)
+	}
+	if f, ok := w.e.Flow("n", thing{In: 1}.flow().Key()); !ok || f.String() != desired() {
+		t.Errorf("flow %v %v, want %s", f, ok, desired())
+	}
+	if _, ok := w.e.Flow("n", thing{In: 2}.flow().Key()); ok {
+		t.Error("a flow that is not desired was found")
 	}
 	want(t, "with a loser", desired(), flow.Flow{Match: thing{In: 1}.flow().Match, Actions: flow.Do(flow.Output(1, 2))}.String())
 	w.commit(thing{ID: "d"}, thing{ID: "a"})

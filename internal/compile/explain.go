@@ -125,6 +125,58 @@ func (e *Engine) Owner(name string, k flow.Key) (Owner, bool) {
 	return e.owner(u), true
 }
 
+// Flow returns one desired flow of a node.
+func (e *Engine) Flow(name string, k flow.Key) (flow.Flow, bool) {
+	n := e.nodes[name]
+	if n == nil {
+		return flow.Flow{}, false
+	}
+	f, ok := n.flows.value(e.words.keys.look(k))
+	if !ok {
+		return flow.Flow{}, false
+	}
+	return f.expand(), true
+}
+
+// Authors returns, for each desired flow of a node, everybody who asked for it as it is: its owner, and those who share it or
+// contributed to it. It runs no rule again.
+func (e *Engine) Authors(name string) map[flow.Key][]Owner {
+	n := e.nodes[name]
+	if n == nil {
+		return nil
+	}
+	type claim struct {
+		u    *unit
+		f    entry
+		kind claimKind
+	}
+	out := make(map[flow.Key][]Owner, len(n.flows.one))
+	several := map[flowKey][]claim{}
+	for u := range n.units.all {
+		for i, f := range u.flows() {
+			if n.flows.more[f.key] == nil {
+				out[f.key.val] = []Owner{e.owner(u)}
+				continue
+			}
+			c := claim{u, f, exclusive}
+			if u.rare != nil && u.rare.claims != nil {
+				c.kind = u.rare.claims[i]
+			}
+			several[f.key] = append(several[f.key], c)
+		}
+	}
+	for k, claims := range several {
+		slices.SortFunc(claims, func(a, b claim) int { return compareUnits(a.u, b.u) })
+		won := claims[0]
+		for _, c := range claims {
+			if c.u == won.u || c.kind == won.kind && (c.kind == merged || c.kind == shared && c.f == won.f) {
+				out[k.val] = append(out[k.val], e.owner(c.u))
+			}
+		}
+	}
+	return out
+}
+
 // OwnedBy returns the desired flows of a node that units of the object own.
 func (e *Engine) OwnedBy(name, object string) []flow.Flow {
 	n := e.nodes[name]
