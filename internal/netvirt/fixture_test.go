@@ -9,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"nagare/internal/alloc"
 	"nagare/internal/model"
 	"nagare/internal/store"
 	"nagare/internal/tables"
@@ -16,16 +17,21 @@ import (
 
 // fixture is a state of the store in YAML, with only the fields that classic rules look at.
 type fixture struct {
-	Nodes []struct{ ID, LocalIP string }
-	Nets  []struct {
-		ID   string
-		Type string
-		VNI  uint32
+	Nodes []struct {
+		ID, LocalIP string
+		Mappings    map[string]string // physical network -> bridge
+	}
+	Nets []struct {
+		ID       string
+		Type     string
+		VNI      uint32
+		Physical string
 	}
 	Subnets []struct{ ID, Net, CIDR string }
 	Groups  []struct {
-		ID    string
-		Rules []struct {
+		ID        string
+		Stateless bool
+		Rules     []struct {
 			ID, Dir, Ether, Proto, Prefix, Group string
 			Min, Max                             *int
 		}
@@ -34,6 +40,7 @@ type fixture struct {
 		ID, Net, MAC, Owner, Host, Subnet string
 		IPs, Groups                       []string
 		Insecure                          bool
+		Pairs                             []struct{ MAC, IP string }
 	}
 	// Interfaces of br-int: node -> interface -> number; an interface named tap<11> belongs to the port whose id starts so.
 	Interfaces map[string]map[string]uint32
@@ -41,26 +48,27 @@ type fixture struct {
 
 func (f *fixture) put(tx *store.Txn) {
 	for i, n := range f.Nodes {
-		node := model.Node{ID: model.NodeID(n.ID), NodePlane: model.NodePlane{Key: model.Key(i + 1)}}
+		node := model.Node{ID: model.NodeID(n.ID), NodePlane: model.NodePlane{Key: model.Key(i + 1), Mappings: n.Mappings}}
 		if n.LocalIP != "" {
 			node.LocalIP = netip.MustParseAddr(n.LocalIP)
 		}
 		tables.Nodes.Put(tx, node.ID, node)
 	}
-	for _, n := range f.Nets {
+	for i, n := range f.Nets {
 		t := model.NetworkType(n.Type)
 		if t == "" {
 			t = model.VXLAN
 		}
 		tables.Networks.Put(tx, model.NetworkID(n.ID), model.Network{ID: model.NetworkID(n.ID),
-			NetworkPlane: model.NetworkPlane{Type: t, SegmentationID: n.VNI, AdminStateUp: true}})
+			NetworkPlane: model.NetworkPlane{Key: model.Key(i + 1), Type: t, SegmentationID: n.VNI, PhysicalNetwork: n.Physical, AdminStateUp: true}})
 	}
 	for _, s := range f.Subnets {
 		tables.Subnets.Put(tx, model.SubnetID(s.ID), model.Subnet{ID: model.SubnetID(s.ID),
 			SubnetPlane: model.SubnetPlane{Network: model.NetworkID(s.Net), CIDR: netip.MustParsePrefix(s.CIDR), EnableDHCP: true}})
 	}
 	for _, g := range f.Groups {
-		tables.SecurityGroups.Put(tx, model.SecurityGroupID(g.ID), model.SecurityGroup{ID: model.SecurityGroupID(g.ID)})
+		tables.SecurityGroups.Put(tx, model.SecurityGroupID(g.ID), model.SecurityGroup{ID: model.SecurityGroupID(g.ID),
+			SecurityGroupPlane: model.SecurityGroupPlane{Stateful: !g.Stateless}})
 		for _, r := range g.Rules {
 			rule := model.SecurityGroupRule{ID: model.SecurityGroupRuleID(r.ID), RulePlane: model.RulePlane{
 				Group: model.SecurityGroupID(g.ID), Direction: model.Direction(r.Dir), Ethertype: r.Ether, Protocol: r.Proto,
@@ -71,8 +79,8 @@ func (f *fixture) put(tx *store.Txn) {
 			tables.Rules.Put(tx, rule.ID, rule)
 		}
 	}
-	for _, p := range f.Ports {
-		port := model.Port{ID: model.PortID(p.ID), PortPlane: model.PortPlane{Network: model.NetworkID(p.Net), MAC: model.MustMAC(p.MAC),
+	for i, p := range f.Ports {
+		port := model.Port{ID: model.PortID(p.ID), PortPlane: model.PortPlane{Key: model.Key(0x11 + i), Network: model.NetworkID(p.Net), MAC: model.MustMAC(p.MAC),
 			AdminStateUp: true, DeviceOwner: p.Owner, Host: model.NodeID(p.Host), PortSecurity: !p.Insecure}}
 		for _, ip := range p.IPs {
 			port.FixedIPs = append(port.FixedIPs, model.FixedIP{Subnet: model.SubnetID(p.Subnet), Addr: netip.MustParseAddr(ip)})
@@ -80,7 +88,16 @@ func (f *fixture) put(tx *store.Txn) {
 		for _, g := range p.Groups {
 			port.SecurityGroups = append(port.SecurityGroups, model.SecurityGroupID(g))
 		}
-		tables.Ports.Put(tx, port.ID, port)
+		for _, a := range p.Pairs {
+			pair := model.AddressPair{Prefix: netip.MustParsePrefix(a.IP)}
+			if a.MAC != "" {
+				pair.MAC = model.MustMAC(a.MAC)
+			}
+			port.AllowedPairs = append(port.AllowedPairs, pair)
+		}
+		if err := alloc.PutPort(tx, port); err != nil {
+			panic(err) // a fixture has few ports
+		}
 	}
 	for node, ifs := range f.Interfaces {
 		for name, of := range ifs {

@@ -2,9 +2,125 @@
 
 package netvirt
 
-import "nagare/internal/compile"
+import (
+	"nagare/internal/compile"
+	"nagare/internal/flow"
+	"nagare/internal/model"
+	"nagare/internal/pipeline"
+	"nagare/internal/tables"
+)
+
+// layer2 is what the rules of layer 2 share: the options, the queries and the rules that ask for each other.
+type layer2 struct {
+	Options
+	halves     *compile.Query[half]     // port -> what all nodes need to know of it
+	deliveries *compile.Query[delivery] // port -> how its own node hands it a frame
+	vteps      *compile.Query[vtep]     // node -> its tunnel address
+	outs       *compile.Query[uint32]   // outKey -> number of the tunnel port that leads there
+	patches    *compile.Query[uint32]   // node|physical network -> number of the patch port
+
+	port, network, member, pair, local, flood, peer, tunnel, provider, server compile.RuleID
+}
+
+// Which of its table's flows a flow of layer 2 is, for its cookie.
+const (
+	// Table 0.
+	l2Own uint8 = iota + 1
+	l2Pair
+	l2PortDrop
+	l2Tunnel
+	l2TunnelDrop
+	l2Provider
+	l2ProviderDrop
+	l2LLDP
+	l2Stranger
+
+	// Tables 20 and 22.
+	l2ARP         uint8 = 1
+	l2ARPExempt   uint8 = 2
+	l2ND          uint8 = 3
+	l2NDExempt    uint8 = 4
+	l2Server      uint8 = 5
+	l2Destination uint8 = 1 // table 80
+
+	// Table 110.
+	l2Local       uint8 = 1
+	l2Split       uint8 = 2
+	l2Unicast     uint8 = 3
+	l2FloodTunnel uint8 = 4
+	l2FloodWire   uint8 = 5
+	l2FloodLocal  uint8 = 6
+	l2Unknown     uint8 = 7
+	l2PairLocal   uint8 = 8
+	l2PairTunnel  uint8 = 9
+	l2PairWire    uint8 = 10
+)
+
+// lldpRate is how many LLDP frames per second a node may send to the controller; neighbours send one in 30 s.
+const lldpRate = 100
 
 // declareStandardL2 declares the rules of layer 2 and returns what the root asks for.
 func declareStandardL2(b *compile.Rulebook, o Options) func(*compile.Context) {
-	return func(c *compile.Context) {}
+	l := &layer2{Options: o}
+	l.halves = compile.DeclareQuery(b, "l2/half", halfOf)
+	l.deliveries = compile.DeclareQuery(b, "l2/delivery", deliveryOf)
+	l.vteps = compile.DeclareQuery(b, "l2/vtep", vtepOf)
+	l.outs = compile.DeclareQuery(b, "l2/out", l.outOf)
+	l.patches = compile.DeclareQuery(b, "l2/patch", patchOf)
+	l.port = b.Add(compile.Rule{Name: "l2/port", Kind: "port", Run: l.localPort,
+		Doc: "a plugged port: admitted untagged and with its own addresses only, and reached by its key"})
+	l.network = b.Add(compile.Rule{Name: "l2/network", Kind: "network", Run: l.presentNetwork,
+		Doc: "a network that is present here: its floods, its unknown unicast, its way to the wire"})
+	l.member = b.Add(compile.Rule{Name: "l2/member", Kind: "port", Run: l.networkMember,
+		Doc: "a port of a network that is present here, wherever it is: answers for its addresses, the way to it"})
+	l.pair = b.Add(compile.Rule{Name: "l2/pair-mac", Kind: "network", Run: l.pairMAC,
+		Doc: "a MAC address of allowed address pairs: frames to it reach the ports that may have it"})
+	l.local = b.Add(compile.Rule{Name: "l2/local-group", Kind: "network", Run: l.localGroup,
+		Doc: "the group that gives each local port of a network a copy, past the port's own ACL"})
+	l.flood = b.Add(compile.Rule{Name: "l2/flood-group", Kind: "network", Run: l.floodGroup,
+		Doc: "the group that gives a copy to the local ports, to each peer and to the wire"})
+	l.peer = b.Add(compile.Rule{Name: "l2/peer", Kind: "network", Run: l.networkPeer,
+		Doc: "frames of a network enter from the tunnels of the nodes that share it"})
+	l.tunnel = b.Add(compile.Rule{Name: "l2/tunnel", Kind: "node", Run: l.tunnelPort,
+		Doc: "a tunnel port, as long as a network is shared with its other end"})
+	l.provider = b.Add(compile.Rule{Name: "l2/provider", Kind: "node", Run: l.providerPatch,
+		Doc: "the pair of patch ports to the bridge of a physical network"})
+	l.server = b.Add(compile.Rule{Name: "l2/dhcp-server", Kind: "port", Run: l.dhcpServer,
+		Doc: "answers ARP for a DHCP server that is on no node, since the controller is it"})
+	return l.root
 }
+
+// root is what a node has whatever is on it.
+func (l *layer2) root(c *compile.Context) {
+	c.Meter(flow.Meter{ID: model.LLDPMeter, Packets: true, Rate: lldpRate})
+	// A port that we know nothing of, a left-over tunnel above all, must not get a frame with a network's tun_id in.
+	c.Flow(owned(pipeline.KindBridge, 0, l2Stranger, entry(pipeline.Classifier, pipeline.PrioPortDrop, flow.M(), flow.Do())))
+	// Duplicate address detection (RFC 4862 section 5.4) asks whether anybody else has the address: not us.
+	c.Flow(owned(pipeline.KindBridge, 0, l2NDExempt, entry(pipeline.Responder, pipeline.PrioResponderExempt,
+		flow.M(append(solicitation(), flow.IPSrc(unspecified6))...), flow.Do(to(pipeline.Responder.Next())))))
+	c.Flow(owned(pipeline.KindBridge, 0, l2Split, entry(pipeline.L2Forward, pipeline.PrioSplit,
+		flow.M(flow.Reg(pipeline.RegOrigin, pipeline.FromTunnel), flow.RegMasked(pipeline.RegFlags, 0, pipeline.FlagRouted),
+			flow.EthDstMasked([6]byte{}, [6]byte{1})), flow.Do())))
+	c.Each(tables.LocalPorts, c.Node, l.port)
+	c.Each(tables.NodeNetworks, c.Node, l.network)
+}
+
+// present is a network with what its flows need of it.
+type present struct {
+	model.Network
+	Tag  uint64 // in tun_id on a node
+	Wire uint64 // in a tunnel's header
+}
+
+// networkOf reads a network; ok is false while there is none to carry.
+func networkOf(c *compile.Context, id model.NetworkID) (p present, ok bool) {
+	if p.Network, ok = tables.Networks.Get(c, id); !ok || !p.AdminStateUp {
+		return p, false
+	}
+	p.Wire = uint64(p.SegmentationID)
+	p.Tag, ok = logicalNetwork(&p.Network)
+	return p, ok
+}
+
+// physical reports whether the network's frames travel on a physical network.
+func (p *present) physical() bool { return p.Type == model.VLAN || p.Type == model.Flat }

@@ -62,8 +62,28 @@ var (
 	})
 )
 
-// Derived tables for the standard profile; the subjects of the first three are ports.
+// Derived tables for the standard profile; the subjects of all but the last are ports.
 var (
+	// NetworkPeers: network -> NetNode of the network and each node that hosts one of its ports.
+	NetworkPeers = located("network-peers", func(_ store.Reader, p *model.Port) []store.Member {
+		return []store.Member{{Group: string(p.Network), Name: NetNode(p.Network, p.Host)}}
+	})
+	// NetworkPairMACs: network -> PairMAC of each address that an allowed address pair of a port gives it beside its own.
+	NetworkPairMACs = located("network-pair-macs", func(_ store.Reader, p *model.Port) []store.Member {
+		var ms []store.Member
+		for _, m := range ForeignMACs(p) {
+			ms = append(ms, store.Member{Group: string(p.Network), Name: PairMAC(p.Network, m)})
+		}
+		return ms
+	})
+	// PairPorts: PairMAC -> ports that an allowed address pair gives the address.
+	PairPorts = located("pair-ports", func(_ store.Reader, p *model.Port) []store.Member {
+		var ms []store.Member
+		for _, m := range ForeignMACs(p) {
+			ms = append(ms, store.Member{Group: PairMAC(p.Network, m), Name: string(p.ID)})
+		}
+		return ms
+	})
 	// NetworkMembers: network -> its located ports, wherever they are.
 	NetworkMembers = located("network-members", func(_ store.Reader, p *model.Port) []store.Member {
 		return []store.Member{{Group: string(p.Network), Name: string(p.ID)}}
@@ -140,6 +160,21 @@ func ParseMember(name string) (set string, p netip.Prefix, ok bool) {
 	p, err := netip.ParsePrefix(text)
 	return set, p, err == nil
 }
+
+// ForeignMACs are the distinct addresses that allowed address pairs give a port beside its own, in their order. One with the
+// group bit set is left out: no frame may come from it.
+func ForeignMACs(p *model.Port) []model.MAC {
+	var out []model.MAC
+	for _, a := range p.AllowedPairs {
+		if !a.MAC.IsZero() && a.MAC != p.MAC && !a.MAC.IsMulticast() && !slices.Contains(out, a.MAC) {
+			out = append(out, a.MAC)
+		}
+	}
+	return out
+}
+
+// PairMAC is the group key of PairPorts, and the key of PortsByMAC for the same address.
+func PairMAC(n model.NetworkID, m model.MAC) string { return string(n) + "|" + m.String() }
 
 // NetNode is the group key of NetworkPorts.
 func NetNode(n model.NetworkID, host model.NodeID) string { return string(n) + "|" + string(host) }

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netvirt
+
+import (
+	"fmt"
+	"strings"
+
+	"nagare/internal/compile"
+	"nagare/internal/flow"
+	"nagare/internal/model"
+	"nagare/internal/pipeline"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+)
+
+// The two ends of the patch to a physical network: on br-int, and on the bridge that the node maps it to.
+func patchName(physnet string) string    { return "patch-" + physnet }
+func physicalName(physnet string) string { return "phy-" + physnet }
+
+// patchKey is the key of layer2.patches and the subject of l2/provider.
+func patchKey(node, physnet string) string { return node + "|" + physnet }
+
+// patchOf is the number of a node's patch port to a physical network; 0 while there is none.
+func patchOf(r store.Reader, key string) uint32 {
+	node, physnet, _ := strings.Cut(key, "|")
+	n, _ := tables.Nodes.Get(r, model.NodeID(node))
+	if b := n.Mappings[physnet]; b == "" || b == Bridge {
+		return 0
+	}
+	i, _ := tables.Interfaces.Get(r, model.InterfaceKey(n.ID, patchName(physnet)))
+	return i.OFPort
+}
+
+// wire asks for the patch to the network's physical network and returns its number; 0 while there is none.
+func (l *layer2) wire(c *compile.Context, n *present) uint32 {
+	key := patchKey(c.Node, n.PhysicalNetwork)
+	c.Need(l.provider, key)
+	return compile.Ask(c, l.patches, key)
+}
+
+// vlan matches the network's frames on the wire.
+func (p *present) vlan() flow.Term {
+	if p.Type == model.VLAN {
+		return flow.VLANVID(uint16(p.SegmentationID))
+	}
+	return flow.NoVLAN()
+}
+
+// enter takes a frame from the wire; its tag stays there.
+func (p *present) enter() []flow.Act {
+	acts := []flow.Act{flow.SetTunID(p.Tag), flow.LoadReg(pipeline.RegOrigin, pipeline.FromProvider), to(pipeline.Responder)}
+	if p.Type == model.VLAN {
+		return append([]flow.Act{flow.PopVLAN()}, acts...)
+	}
+	return acts
+}
+
+// leave sends a frame to the wire.
+func (p *present) leave(port uint32) []flow.Act {
+	if p.Type == model.VLAN {
+		return []flow.Act{flow.PushVLAN(), flow.SetVLANVID(uint16(p.SegmentationID)), flow.Output(port)}
+	}
+	return []flow.Act{flow.Output(port)}
+}
+
+// providerPatch emits both ends of the patch to a physical network. Its subject is a patchKey of this node.
+func (l *layer2) providerPatch(c *compile.Context) {
+	_, physnet, _ := strings.Cut(c.Subject, "|")
+	n, _ := tables.Nodes.Get(c, model.NodeID(c.Node))
+	switch bridge := n.Mappings[physnet]; bridge {
+	case "":
+		c.Fault(fmt.Sprintf("physical network %q has no bridge on this node: add %s:BRIDGE to other_config:provider_mappings of its Open_vSwitch table", physnet, physnet))
+		return
+	case Bridge:
+		c.Fault(fmt.Sprintf("physical network %q is mapped to %s itself: name the bridge of the physical interface in other_config:provider_mappings", physnet, Bridge))
+		return
+	default:
+		c.Row(compile.Row{Bridge: Bridge, Name: patchName(physnet), Type: "patch", Options: compile.Pairs("peer", physicalName(physnet))})
+		c.Row(compile.Row{Bridge: bridge, Name: physicalName(physnet), Type: "patch", Options: compile.Pairs("peer", patchName(physnet))})
+	}
+	if in := compile.Ask(c, l.patches, c.Subject); in != 0 {
+		guardPort(c, in, l2ProviderDrop)
+	}
+}

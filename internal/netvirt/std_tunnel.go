@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netvirt
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"nagare/internal/compile"
+	"nagare/internal/flow"
+	"nagare/internal/model"
+	"nagare/internal/pipeline"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+)
+
+// byFlow stands for the remote end of a tunnel port whose flows choose it.
+const byFlow = "flow"
+
+// tunnelName is the name of the OVSDB port of a type of tunnel towards an address, or byFlow.
+func tunnelName(t model.NetworkType, remote string) string { return string(t) + "-" + remote }
+
+// vtep is a node as the other end of a tunnel.
+type vtep struct {
+	IP  netip.Addr
+	Key model.Key
+}
+
+func vtepOf(r store.Reader, node string) vtep {
+	n, _ := tables.Nodes.Get(r, model.NodeID(node))
+	return vtep{n.LocalIP, n.Key}
+}
+
+// outKey is the key of layer2.outs: which node, by which type of tunnel, to where.
+func outKey(node string, t model.NetworkType, to netip.Addr) string {
+	return node + "|" + string(t) + "|" + to.String()
+}
+
+// outOf is the number of the tunnel port of a node that leads to an address; 0 while there is none.
+func (l *layer2) outOf(r store.Reader, key string) uint32 {
+	w := strings.SplitN(key, "|", 3)
+	own, _ := tables.Nodes.Get(r, model.NodeID(w[0]))
+	remote, err := netip.ParseAddr(w[2])
+	if err != nil || l.unreachable(own.LocalIP, remote) != "" {
+		return 0
+	}
+	i, _ := tables.Interfaces.Get(r, model.InterfaceKey(own.ID, tunnelName(model.NetworkType(w[1]), l.remote(remote))))
+	return i.OFPort
+}
+
+// remote is the remote end of the port that leads to an address.
+func (l *layer2) remote(a netip.Addr) string {
+	if l.FlowTunnels {
+		return byFlow
+	}
+	return a.String()
+}
+
+// unreachable says why no tunnel leads from an address to another; "" if one can.
+func (l *layer2) unreachable(own, remote netip.Addr) string {
+	switch {
+	case !own.IsValid():
+		return "the node has no tunnel address: set other_config:local_ip in its Open_vSwitch table"
+	case own == remote:
+		return fmt.Sprintf("another node has this node's tunnel address %s: give each its own in other_config:local_ip", own)
+	case own.Is4() != remote.Is4():
+		return fmt.Sprintf("no tunnel leads from %s to %s: give all nodes tunnel addresses of one IP version", own, remote)
+	case l.FlowTunnels && !own.Is4():
+		return fmt.Sprintf("tunnel address %s: one tunnel port for all peers needs IPv4 addresses", own)
+	}
+	return ""
+}
+
+// into gives the actions that send a frame to the node of h, and the number of the port; 0 if no tunnel leads there.
+func (l *layer2) into(c *compile.Context, h *half) (out uint32, acts []flow.Act) {
+	if !h.VTEP.IsValid() || !h.Type.Tunnelled() {
+		return 0, nil
+	}
+	if out = compile.Ask(c, l.outs, outKey(c.Node, h.Type, h.VTEP)); out == 0 {
+		return 0, nil
+	}
+	if h.Type != model.VXLAN { // its number and its tag are one
+		acts = append(acts, flow.SetTunID(h.Wire))
+	}
+	if l.FlowTunnels {
+		acts = append(acts, flow.SetTunDst(h.VTEP))
+	}
+	return out, append(acts, flow.Output(out))
+}
+
+// networkPeer lets frames of a network in from a node that shares it. Its subject is a NetNode.
+func (l *layer2) networkPeer(c *compile.Context) {
+	net, node, _ := strings.Cut(c.Subject, "|")
+	n, ok := networkOf(c, model.NetworkID(net))
+	if !ok || node == c.Node {
+		return
+	}
+	v := compile.Ask(c, l.vteps, node)
+	if !v.IP.IsValid() {
+		return // its own rules say so
+	}
+	c.Need(l.tunnel, outKey(c.Node, n.Type, v.IP))
+	in := compile.Ask(c, l.outs, outKey(c.Node, n.Type, v.IP))
+	if in == 0 {
+		return
+	}
+	match := []flow.Term{flow.TunID(n.Wire), flow.InPort(in)}
+	if l.FlowTunnels {
+		match = append(match, flow.TunSrc(v.IP))
+	}
+	var acts []flow.Act
+	if n.Tag != n.Wire {
+		acts = append(acts, flow.SetTunID(n.Tag))
+	}
+	acts = append(acts, flow.LoadReg(pipeline.RegOrigin, pipeline.FromTunnel), to(pipeline.Responder))
+	c.Flow(owned(pipeline.KindPeer, v.Key, l2Tunnel, entry(pipeline.Classifier, pipeline.PrioTunnel, flow.M(match...), flow.Do(acts...))))
+}
+
+// tunnelPort emits a tunnel's OVSDB port and what is true of all its frames. Its subject is an outKey of this node; the flows
+// of several peers share it with FlowTunnels, so there it emits the same for each.
+func (l *layer2) tunnelPort(c *compile.Context) {
+	w := strings.SplitN(c.Subject, "|", 3)
+	remote, err := netip.ParseAddr(w[2])
+	if err != nil {
+		return
+	}
+	own := compile.Ask(c, l.vteps, c.Node).IP
+	if why := l.unreachable(own, remote); why != "" {
+		c.Fault(why)
+		return
+	}
+	c.Row(compile.Row{Bridge: Bridge, Name: tunnelName(model.NetworkType(w[1]), l.remote(remote)), Type: w[1],
+		Options: compile.Pairs("key", "flow", "local_ip", own.String(), "remote_ip", l.remote(remote))})
+	if in := compile.Ask(c, l.outs, c.Subject); in != 0 {
+		guardPort(c, in, l2TunnelDrop)
+	}
+}
+
+// guardPort emits what is true of a port that leads to other machines: LLDP goes to the controller, by a meter that all of the
+// node's share, and what no network takes is dropped.
+func guardPort(c *compile.Context, in uint32, drop uint8) {
+	c.Shared(owned(pipeline.KindBridge, 0, l2LLDP, entry(pipeline.Classifier, pipeline.PrioLLDPPort,
+		flow.M(flow.InPort(in), flow.EthType(flow.EthLLDP)), flow.Do(flow.Punt(nil, model.LLDPMeter)))))
+	c.Shared(owned(pipeline.KindBridge, 0, drop, entry(pipeline.Classifier, pipeline.PrioPortDrop, flow.M(flow.InPort(in)), flow.Do())))
+}
