@@ -111,6 +111,9 @@ func (s *Switch) StopVswitchd() {
 // VswitchdPID is the process id of ovs-vswitchd.
 func (s *Switch) VswitchdPID() int { return s.vsw.cmd.Process.Pid }
 
+// DBPID is the process id of ovsdb-server.
+func (s *Switch) DBPID() int { return s.db.cmd.Process.Pid }
+
 // Vsctl runs ovs-vsctl against the instance and returns its output without the
 // last newline. A failing command fails the test.
 func (s *Switch) Vsctl(args ...string) string {

@@ -15,11 +15,10 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
+	"nagare/test/bench/board"
 	"nagare/test/bench/host"
 )
 
@@ -79,40 +78,16 @@ func run(want *regexp.Regexp) (code int) {
 
 // table aligns the rows as a Markdown table.
 func table(rows []row) string {
-	cells := func(r row) []string { return []string{r.figure, r.ours, r.limit, r.ratio, r.how} }
-	width := make([]int, 5)
+	var cells [][]string
 	for _, r := range rows {
-		for i, c := range cells(r) {
-			width[i] = max(width[i], utf8.RuneCountInString(c))
-		}
+		cells = append(cells, []string{r.figure, r.ours, r.limit, r.ratio, r.how})
 	}
-	var b strings.Builder
-	line := func(cs []string, fill string) {
-		for i, c := range cs {
-			b.WriteString("| " + c + strings.Repeat(fill, width[i]-utf8.RuneCountInString(c)) + " ")
-		}
-		b.WriteString("|\n")
-	}
-	for i, r := range rows {
-		line(cells(r), " ")
-		if i == 0 {
-			line(make([]string, 5), "-")
-		}
-	}
-	return b.String()
+	return board.Table(cells)
 }
 
-// ratio is ours to the limit or peer, as the table shows it.
-func ratio(ours, limit float64) string { return fmt.Sprintf("%.2f", ours/limit) }
-
-// count writes a number with its thousands apart.
-func count(v float64) string {
-	s := fmt.Sprintf("%.0f", v)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+// ratio is ours to the limit or peer, as the table shows it; count writes a number.
+func ratio(ours, limit float64) string { return board.Ratio(ours, limit) }
+func count(v float64) string           { return board.Count(v) }
 
 // micros writes a duration in microseconds.
 func micros(d time.Duration) string { return fmt.Sprintf("%.0f µs", float64(d.Nanoseconds())/1000) }
