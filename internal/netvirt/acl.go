@@ -94,6 +94,15 @@ func remotes(c *compile.Context, r *model.SecurityGroupRule) []netip.Prefix {
 			}
 		}
 		return out
+	case r.RemoteAddressGroup != "":
+		var out []netip.Prefix
+		g, _ := tables.AddressGroups.Get(c, r.RemoteAddressGroup)
+		for _, p := range g.Addresses {
+			if p.Addr().Is4() {
+				out = append(out, p)
+			}
+		}
+		return out
 	case r.RemotePrefix.IsValid():
 		return []netip.Prefix{r.RemotePrefix}
 	}
