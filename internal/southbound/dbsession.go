@@ -216,10 +216,10 @@ func (d *dbSession) follow(ctx context.Context, t *target) error {
 			}
 			d.hub.mu.Unlock()
 		}
-		if !b.Initial && rowsTouched(b) {
+		if why := rowsNews(b); why != "" {
 			d.hub.mu.Lock()
-			if t.db == d && t.resync == "" {
-				t.resync = "rows of ours changed"
+			if t.db == d {
+				t.ask(why)
 			}
 			d.hub.mu.Unlock()
 		}

@@ -169,7 +169,7 @@ func (h *Hub) step(ctx context.Context, snap *store.Snapshot, ch *store.Changes)
 	h.announce()
 	h.mu.Unlock()
 	h.noteSlots(ctx, snap, ch)
-	h.status.note(snap, ch)
+	h.status.note(snap, ch, h.cfg.NativeDHCP)
 	h.settleStatuses(ctx, snap)
 }
 

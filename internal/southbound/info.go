@@ -57,7 +57,7 @@ func (h *Hub) Nodes(ctx context.Context) ([]NodeInfo, error) {
 			punts.Dropped += t.of.c.Stats().PacketInsDropped
 		}
 		out = append(out, NodeInfo{ID: id, OVSDB: t.db != nil, OpenFlow: t.of != nil, Confirmed: t.confirmedLocked().Revision,
-			InSync: t.inSync && t.live(), Waiting: t.resync, Problem: cmp.Or(t.problem, t.zoneProblem), Since: t.since,
+			InSync: t.inSync && t.live(), Waiting: t.resync, Problem: cmp.Or(t.problem, t.rowProblem, t.zoneProblem), Since: t.since,
 			Sent: t.sent, Punts: punts, Zones: t.zonesWaiting, Faults: refused})
 	}
 	h.mu.Unlock()
@@ -141,7 +141,7 @@ func (h *Hub) Audit(id model.NodeID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if t := h.nodes[id]; t != nil && t.resync == "" {
-		t.resync = "audit"
+		t.ask("audit")
 		t.poke()
 	}
 }

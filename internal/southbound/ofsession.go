@@ -31,19 +31,16 @@ type ofSession struct {
 	node model.NodeID
 	peer identity
 	dpid uint64
-	// refused are flows that the switch would not take, so that they are not sent over and over. It belongs to the node's loop.
-	refused map[flow.Key]refusal
+	// refused is what the switch would not take, so that it is not sent over and over; held are the groups and meters that it
+	// has. They belong to the node's loop.
+	refused refusals
+	held    holdings
 	foreign chan struct{} // capacity 1: the switch told of a change that is not ours
 	watched bool          // its flows are monitored; belongs to the node's loop
 
 	punts  punts                               // to be answered
 	count  *puntCounters                       // of the node; set at admission
 	fabric atomic.Pointer[map[uint32]struct{}] // ports that LLDP was last sent by
-}
-
-type refusal struct {
-	Flow   flow.Flow
-	Reason string
 }
 
 func (o *ofSession) close(why error) {
@@ -57,7 +54,7 @@ func (h *Hub) ServeOpenFlow(ctx context.Context, nc net.Conn) error {
 	if err != nil {
 		return fmt.Errorf("openflow %w", err)
 	}
-	o := &ofSession{hub: h, peer: peer, log: h.log.With("peer", nc.RemoteAddr().String()), refused: map[flow.Key]refusal{},
+	o := &ofSession{hub: h, peer: peer, log: h.log.With("peer", nc.RemoteAddr().String()), refused: newRefusals(),
 		foreign: make(chan struct{}, 1), punts: punts{kick: make(chan struct{}, 1)}}
 	ready := make(chan struct{}) // closed once o.node is known, which the handler waits for
 	o.c = openflow.NewConn(nc, openflow.Config{ProbeInterval: h.cfg.Timings.Probe, Handler: openflow.Handler{
@@ -253,111 +250,15 @@ func (o *ofSession) dump(ctx context.Context) (compile.Desired, error) {
 		}
 		d.Meters[m.ID] = w
 	}
-	for k, r := range o.refused { // as good as there: it was tried and will be tried again when it changes
-		if _, ok := d.Flows[k]; !ok {
-			d.Flows[k] = r.Flow
-		}
+	o.held = holdings{map[uint32]struct{}{}, map[uint32]struct{}{}}
+	for id := range d.Groups {
+		o.held.groups[id] = struct{}{}
 	}
+	for id := range d.Meters {
+		o.held.meters[id] = struct{}{}
+	}
+	o.refused.fill(d)
 	return d, nil
-}
-
-// apply sends meters, then flows and groups as one bundle, then a barrier, then removals of meters. What the switch refuses is
-// kept aside, so that one bad flow never holds up the others.
-func (o *ofSession) apply(ctx context.Context, cs *changeSet) error {
-	ctx, cancel := context.WithTimeout(ctx, 4*o.hub.cfg.Timings.Request)
-	defer cancel()
-	for _, m := range cs.addMeters {
-		if err := o.c.Apply(ctx, meterMod(openflow.MeterAdd, m)); err != nil {
-			if err := o.c.Apply(ctx, meterMod(openflow.MeterModify, m)); err != nil {
-				return fmt.Errorf("meter %d: %w", m.ID, err)
-			}
-		}
-	}
-	if err := o.applyFlows(ctx, cs); err != nil {
-		return err
-	}
-	for _, m := range cs.delMeters {
-		if err := o.c.Apply(ctx, meterMod(openflow.MeterDelete, m)); err != nil {
-			return fmt.Errorf("meter %d: %w", m.ID, err)
-		}
-	}
-	return nil
-}
-
-func (o *ofSession) applyFlows(ctx context.Context, cs *changeSet) error {
-	if len(cs.putFlows)+len(cs.delFlows)+len(cs.putGroups)+len(cs.delGroups) == 0 {
-		return o.barrier(ctx)
-	}
-	// Groups exist before flows that name them, and go after.
-	ms := make([]openflow.Message, 0, len(cs.putFlows)+len(cs.delFlows)+len(cs.putGroups)+len(cs.delGroups))
-	flows := map[openflow.Message]flow.Flow{}
-	for _, g := range cs.putGroups {
-		ms = append(ms, groupMod(groupAddOrMod, g))
-	}
-	for _, f := range cs.delFlows {
-		if _, ok := o.refused[f.Key()]; ok {
-			delete(o.refused, f.Key())
-			continue
-		}
-		ms = append(ms, flowMod(openflow.FlowDeleteStrict, f))
-	}
-	for _, f := range cs.putFlows {
-		delete(o.refused, f.Key())
-		m := flowMod(openflow.FlowAdd, f)
-		flows[m] = f
-		ms = append(ms, m)
-	}
-	for _, g := range cs.delGroups {
-		ms = append(ms, groupMod(openflow.GroupDelete, g))
-	}
-	for {
-		failed, err := o.push(ctx, ms)
-		if err == nil {
-			break
-		}
-		if len(failed) == 0 {
-			return err
-		}
-		bad := map[int]bool{}
-		for _, m := range failed {
-			f, isFlow := flows[ms[m.Index]]
-			if !isFlow {
-				return err
-			}
-			bad[m.Index] = true
-			o.refused[f.Key()] = refusal{f, m.Err.Error()}
-			o.log.Error("switch refuses a flow; the object that wants it is in fault", "flow", f.String(), "error", m.Err)
-		}
-		rest := ms[:0:0]
-		for i, m := range ms {
-			if !bad[i] {
-				rest = append(rest, m)
-			}
-		}
-		ms = rest
-	}
-	return o.barrier(ctx)
-}
-
-// push sends messages as one atomic bundle and returns which ones were refused. A bundle is also the cheapest way to fill an
-// empty switch: plain messages cost it a flush of its flow monitors each.
-func (o *ofSession) push(ctx context.Context, ms []openflow.Message) ([]openflow.ModError, error) {
-	err := o.c.SendBundle(ctx, openflow.BundleAtomic|openflow.BundleOrdered, ms...)
-	var bundle *openflow.BundleError
-	if errors.As(err, &bundle) {
-		return bundle.Failed, err
-	}
-	return nil, err
-}
-
-func (o *ofSession) barrier(ctx context.Context) error {
-	if err := o.c.Barrier(ctx); err != nil {
-		if o.c.Err() != nil {
-			return fmt.Errorf("%w: %w", errGone, err)
-		}
-		return fmt.Errorf("barrier: %w", err)
-	}
-	return nil
 }
 
 // packetIn handles what the switch sends up: packets to be answered go to the session's worker, since nobody may hold up what

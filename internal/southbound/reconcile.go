@@ -8,13 +8,13 @@ import (
 
 	"nagare/internal/compile"
 	"nagare/internal/flow"
-	"nagare/internal/model"
 	"nagare/internal/tables"
 )
 
 // changeSet is what one round sends to a switch, in the order in which it may be sent: additions of rows, meters, then flows
-// and groups as one bundle, a barrier, then removals of meters and rows.
+// and groups as one bundle, a barrier, then removals of groups, meters and rows.
 type changeSet struct {
+	whole      bool // addRows is everything that the node should have
 	addRows    []compile.Row
 	addMeters  []flow.Meter
 	putGroups  []flow.Group // added or replaced
@@ -22,7 +22,7 @@ type changeSet struct {
 	delFlows   []flow.Flow
 	delGroups  []flow.Group
 	delMeters  []flow.Meter
-	removeRows []string
+	removeRows []compile.RowKey
 }
 
 func (c *changeSet) flowMods() int { return len(c.putFlows) + len(c.delFlows) }
@@ -41,7 +41,7 @@ func (t *target) reconcile(ctx context.Context) error {
 func (t *target) round(ctx context.Context) (again bool, err error) {
 	h := t.hub
 	h.mu.Lock()
-	db, of, resync, complete := t.db, t.of, t.resync, t.complete
+	db, of, resync, asked, complete := t.db, t.of, t.resync, t.asked, t.complete
 	h.mu.Unlock()
 	if db == nil {
 		return false, nil
@@ -64,7 +64,7 @@ func (t *target) round(ctx context.Context) (again bool, err error) {
 		h.mu.Unlock()
 	}
 	if of == nil || resync != "" {
-		return t.compare(ctx, db, of, resync)
+		return t.compare(ctx, db, of, resync, asked)
 	}
 	h.mu.Lock()
 	d, at := t.pending, t.goal
@@ -84,7 +84,7 @@ func (t *target) round(ctx context.Context) (again bool, err error) {
 
 // compare reads everything that the node has and sends the difference. Without an OpenFlow session it does so for OVSDB rows
 // only: tunnels and taps need not wait for the switch to call.
-func (t *target) compare(ctx context.Context, db *dbSession, of *ofSession, why string) (bool, error) {
+func (t *target) compare(ctx context.Context, db *dbSession, of *ofSession, why string, asked uint64) (bool, error) {
 	h := t.hub
 	var want compile.Desired
 	var at progress
@@ -102,7 +102,7 @@ func (t *target) compare(ctx context.Context, db *dbSession, of *ofSession, why 
 	}); err != nil || !known {
 		return false, err
 	}
-	var cs changeSet
+	cs := changeSet{whole: true}
 	for _, r := range want.Rows {
 		cs.addRows = append(cs.addRows, r)
 	}
@@ -131,8 +131,12 @@ func (t *target) compare(ctx context.Context, db *dbSession, of *ofSession, why 
 	}
 	of.watchFlows(ctx)
 	h.mu.Lock()
-	if t.of == of && t.db == db {
+	switch {
+	case t.of != of || t.db != db:
+	case t.asked == asked:
 		t.resync = ""
+	default:
+		t.resync = "asked for during the comparison"
 	}
 	h.mu.Unlock()
 	return t.settle(at), nil
@@ -152,10 +156,11 @@ func (t *target) settle(at progress) bool {
 
 // send carries out a changeSet in its phases.
 func (t *target) send(ctx context.Context, db *dbSession, of *ofSession, cs changeSet) error {
-	rows, err := db.addRows(ctx, cs.addRows)
+	rows, wait, err := db.addRows(ctx, cs.addRows)
 	if err != nil {
 		return err
 	}
+	t.noteWaiting(&cs, wait)
 	if of != nil {
 		if err := of.apply(ctx, &cs); err != nil {
 			return err
@@ -170,11 +175,39 @@ func (t *target) send(ctx context.Context, db *dbSession, of *ofSession, cs chan
 	t.sent.FlowMods += uint64(cs.flowMods())
 	t.sent.GroupMods += uint64(len(cs.putGroups) + len(cs.delGroups))
 	t.sent.MeterMods += uint64(len(cs.addMeters) + len(cs.delMeters))
-	if cs.flowMods() > 0 {
+	if cs.flowMods()+len(cs.putGroups) > 0 {
 		t.sent.Bundles++
 	}
 	t.hub.mu.Unlock()
 	return err
+}
+
+// noteWaiting keeps which rows wait for their bridge. They hold up nothing else.
+func (t *target) noteWaiting(cs *changeSet, wait []compile.Row) {
+	if len(t.waiting) == 0 && len(wait) == 0 {
+		return
+	}
+	if cs.whole || t.waiting == nil {
+		t.waiting = map[compile.RowKey]compile.Row{}
+	}
+	for _, r := range cs.addRows {
+		delete(t.waiting, r.Key())
+	}
+	for _, k := range cs.removeRows {
+		delete(t.waiting, k)
+	}
+	for _, r := range wait {
+		t.waiting[r.Key()] = r
+	}
+	n, _ := tables.Nodes.Get(t.hub.cfg.Store.Snapshot(), t.id)
+	why := waitingRows(n, t.waiting)
+	t.hub.mu.Lock()
+	told := t.rowProblem
+	t.rowProblem = why
+	t.hub.mu.Unlock()
+	if why != "" && why != told {
+		t.log.Warn("ports wait for their bridge", "why", why)
+	}
 }
 
 func fromDelta(d *compile.Delta) changeSet {
@@ -185,7 +218,7 @@ func fromDelta(d *compile.Delta) changeSet {
 	var gone []compile.Row
 	split(d.Rows, &cs.addRows, &gone)
 	for _, r := range gone {
-		cs.removeRows = append(cs.removeRows, r.Name)
+		cs.removeRows = append(cs.removeRows, r.Key())
 	}
 	return cs
 }
@@ -218,36 +251,4 @@ func differ[K comparable, V comparable](want, have map[K]V, put, del *[]V) {
 			*del = append(*del, h)
 		}
 	}
-}
-
-// blame finds out whose flows the switch refused, so that their objects are in fault and no port of theirs becomes active.
-func (t *target) blame(ctx context.Context, of *ofSession) error {
-	h := t.hub
-	h.mu.Lock()
-	had := len(t.refused)
-	h.mu.Unlock()
-	if had == 0 && len(of.refused) == 0 {
-		return nil
-	}
-	now := map[string]string{}
-	if err := h.Do(ctx, func(e *compile.Engine) {
-		for k, r := range of.refused {
-			if o, ok := e.Owner(string(t.id), k); ok {
-				now[o.Object] = fmt.Sprintf("switch refuses flow %v: %s", r.Flow, r.Reason)
-			}
-		}
-	}); err != nil {
-		return err
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, set := range []map[string]string{t.refused, now} {
-		for object := range set {
-			if t.refused[object] != now[object] {
-				h.suspects[model.PortID(object)] = struct{}{}
-			}
-		}
-	}
-	t.refused = now
-	return nil
 }

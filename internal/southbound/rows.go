@@ -6,8 +6,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 
 	"nagare/internal/compile"
+	"nagare/internal/model"
 	"nagare/internal/netvirt"
 	"nagare/ovsdb"
 )
@@ -15,7 +18,7 @@ import (
 // ownMark is the external_ids key of rows that are ours.
 const ownMark = "nagare"
 
-// actualRow is a port of the integration bridge as the node has it.
+// actualRow is a port as the node has it.
 type actualRow struct {
 	compile.Row
 	port, iface ovsdb.UUID
@@ -23,23 +26,44 @@ type actualRow struct {
 	ext         map[string]string
 }
 
-// actualRows are the ports of a bridge by name.
-func actualRows(m *ovsdb.Mirror, bridge string) map[string]actualRow {
-	out := map[string]actualRow{}
-	_, br := m.Find("Bridge", "name", ovsdb.String(bridge))
-	for _, p := range br.UUIDs("ports") {
-		row := m.Row("Port", p)
-		for _, i := range row.UUIDs("interfaces") {
-			ifc := m.Row("Interface", i)
-			ext := ifc.Map("external_ids").Strings()
-			_, ours := row.Map("external_ids").Get(ownMark)
-			out[row.String("name")] = actualRow{
-				Row:  compile.Row{Bridge: bridge, Name: row.String("name"), Type: ifc.String("type"), MAC: ifc.String("mac")},
-				port: p, iface: i, ours: ours, ext: ext,
+// actual is what a node has: its bridges, and their ports by name, which is unique in a database.
+type actual struct {
+	bridges map[string]ovsdb.UUID
+	ports   map[string]actualRow
+}
+
+func readActual(m *ovsdb.Mirror) actual {
+	out := actual{bridges: map[string]ovsdb.UUID{}, ports: map[string]actualRow{}}
+	for u, br := range m.Rows("Bridge") {
+		bridge := br.String("name")
+		out.bridges[bridge] = u
+		for _, p := range br.UUIDs("ports") {
+			row := m.Row("Port", p)
+			for _, i := range row.UUIDs("interfaces") {
+				ifc := m.Row("Interface", i)
+				ext := ifc.Map("external_ids").Strings()
+				_, ours := row.Map("external_ids").Get(ownMark)
+				out.ports[row.String("name")] = actualRow{
+					Row:  compile.Row{Bridge: bridge, Name: row.String("name"), Type: ifc.String("type"), MAC: ifc.String("mac")},
+					port: p, iface: i, ours: ours, ext: ext,
+				}
 			}
 		}
 	}
 	return out
+}
+
+// rowsNews says why the node's rows must be compared anew after a batch; "" if they need not.
+func rowsNews(b ovsdb.Batch) string {
+	switch {
+	case b.Initial:
+		return ""
+	case rowsTouched(b):
+		return "rows of ours changed"
+	case bridgeAppeared(b):
+		return "a bridge appeared"
+	}
+	return ""
 }
 
 // rowsTouched reports whether a port of ours went or its interface was changed in what we set.
@@ -62,32 +86,51 @@ func rowsTouched(b ovsdb.Batch) bool {
 	return false
 }
 
-// addRows makes the wanted ports that are missing or differ. A port of that name which is not ours is left alone: somebody
-// else owns it. It returns how many rows it wrote.
-func (d *dbSession) addRows(ctx context.Context, want []compile.Row) (int, error) {
+// bridgeAppeared reports whether a bridge was made that rows may have waited for. Our own is no news.
+func bridgeAppeared(b ovsdb.Batch) bool {
+	for _, c := range b.Changes {
+		if c.Table == "Bridge" && c.Before == nil && c.After.String("name") != netvirt.Bridge {
+			return true
+		}
+	}
+	return false
+}
+
+// addRows makes the wanted ports that are missing, differ or are on another bridge. A port of that name which is not ours is
+// left alone: somebody else owns it. Rows for bridges that are not there wait: bridges other than the integration bridge are
+// the operator's to make (decision 10). It returns how many rows it wrote.
+func (d *dbSession) addRows(ctx context.Context, want []compile.Row) (n int, wait []compile.Row, err error) {
 	if len(want) == 0 {
-		return 0, nil
+		return 0, nil, nil
 	}
-	u, br := d.m.Find("Bridge", "name", ovsdb.String(netvirt.Bridge))
-	if br == nil {
-		return 0, fmt.Errorf("node %s: bridge %s is not there yet", d.node, netvirt.Bridge)
-	}
-	have := actualRows(d.m, netvirt.Bridge)
-	t, n := ovsdb.NewTxn(database), 0
+	have := readActual(d.m)
+	t := ovsdb.NewTxn(database)
 	for _, w := range want {
+		bridge, ok := have.bridges[w.Bridge]
+		switch {
+		case !ok && w.Bridge == netvirt.Bridge:
+			return 0, nil, fmt.Errorf("node %s: bridge %s is not there yet", d.node, w.Bridge)
+		case !ok:
+			wait = append(wait, w)
+			continue
+		}
 		ext := compile.ParsePairs(w.ExternalIDs)
 		fields := ovsdb.Fields{"type": ovsdb.String(w.Type), "options": ovsdb.StringMap(compile.ParsePairs(w.Options))}
 		if w.MAC != "" {
 			fields["mac"] = ovsdb.String(w.MAC)
 		}
-		a, there := have[w.Name]
+		a, there := have.ports[w.Name]
+		if there && a.ours && a.Bridge != w.Bridge {
+			t.Mutate("Bridge", ovsdb.ByUUID(have.bridges[a.Bridge]), ovsdb.Remove("ports", a.port))
+			there = false
+		}
 		switch {
 		case !there:
 			fields["name"], fields["external_ids"] = ovsdb.String(w.Name), ovsdb.StringMap(ext)
 			i := t.Insert("Interface", fields)
 			p := t.Insert("Port", ovsdb.Fields{"name": ovsdb.String(w.Name), "interfaces": i,
 				"external_ids": ovsdb.StringMap(map[string]string{ownMark: w.Name})})
-			t.Mutate("Bridge", ovsdb.ByUUID(u), ovsdb.Add("ports", p))
+			t.Mutate("Bridge", ovsdb.ByUUID(bridge), ovsdb.Add("ports", p))
 			n++
 		case a.ours && !d.holds(a, w):
 			t.Update("Interface", ovsdb.ByUUID(a.iface), fields)
@@ -98,10 +141,10 @@ func (d *dbSession) addRows(ctx context.Context, want []compile.Row) (int, error
 		}
 	}
 	if n == 0 {
-		return 0, nil
+		return 0, wait, nil
 	}
-	_, err := d.commit(ctx, t)
-	return n, err
+	_, err = d.commit(ctx, t)
+	return n, wait, err
 }
 
 // holds reports whether the node's port is as wanted; external_ids may hold more than we ask for.
@@ -118,17 +161,16 @@ func (d *dbSession) holds(a actualRow, w compile.Row) bool {
 	return true
 }
 
-// removeRows removes ports of ours by name.
-func (d *dbSession) removeRows(ctx context.Context, names []string) (int, error) {
-	if len(names) == 0 {
+// removeRows removes ports of ours. One that is on another bridge by now is not meant.
+func (d *dbSession) removeRows(ctx context.Context, keys []compile.RowKey) (int, error) {
+	if len(keys) == 0 {
 		return 0, nil
 	}
-	u, _ := d.m.Find("Bridge", "name", ovsdb.String(netvirt.Bridge))
-	have := actualRows(d.m, netvirt.Bridge)
+	have := readActual(d.m)
 	t, n := ovsdb.NewTxn(database), 0
-	for _, name := range names {
-		if a, ok := have[name]; ok && a.ours {
-			t.Mutate("Bridge", ovsdb.ByUUID(u), ovsdb.Remove("ports", a.port))
+	for _, k := range keys {
+		if a, ok := have.ports[k.Name]; ok && a.ours && a.Bridge == k.Bridge {
+			t.Mutate("Bridge", ovsdb.ByUUID(have.bridges[k.Bridge]), ovsdb.Remove("ports", a.port))
 			n++
 		}
 	}
@@ -139,13 +181,37 @@ func (d *dbSession) removeRows(ctx context.Context, names []string) (int, error)
 	return n, err
 }
 
-// strays are the names of our ports that are not wanted.
-func (d *dbSession) strays(want map[compile.RowKey]compile.Row) []string {
-	var out []string
-	for name, a := range actualRows(d.m, netvirt.Bridge) {
+// strays are our ports that are not wanted, on whichever bridge.
+func (d *dbSession) strays(want map[compile.RowKey]compile.Row) []compile.RowKey {
+	var out []compile.RowKey
+	for _, a := range readActual(d.m).ports {
 		if _, ok := want[a.Key()]; a.ours && !ok {
-			out = append(out, name)
+			out = append(out, a.Key())
 		}
 	}
 	return out
+}
+
+// waitingRows says for people which bridges an operator has yet to make, "" if none.
+func waitingRows(n model.Node, wait map[compile.RowKey]compile.Row) string {
+	var out []string
+	for k := range wait {
+		why := fmt.Sprintf("bridge %s is not there: create it", k.Bridge)
+		var nets []string
+		for net, bridge := range n.Mappings {
+			if bridge == k.Bridge {
+				nets = append(nets, net)
+			}
+		}
+		if len(nets) > 0 {
+			slices.Sort(nets)
+			why = fmt.Sprintf("bridge %s, which maps physical network %s, is not there: create it (ovs-vsctl add-br %s on node %s)",
+				k.Bridge, strings.Join(nets, ", "), k.Bridge, n.ID)
+		}
+		if !slices.Contains(out, why) {
+			out = append(out, why)
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, "; ")
 }

@@ -23,9 +23,14 @@ func newStatusBook() statusBook {
 }
 
 // note marks the ports that a change concerns.
-func (b *statusBook) note(snap *store.Snapshot, ch *store.Changes) {
+func (b *statusBook) note(snap *store.Snapshot, ch *store.Changes, native bool) {
 	if ch.All {
-		// Once, at start: what a crash left between a change and its status.
+		// Once, at start: what a crash left between a change and its status, and what another setting made of DHCP ports.
+		for id, p := range tables.Ports.All(snap) {
+			if native && unplacedDHCP(&p) {
+				b.fresh[id] = struct{}{}
+			}
+		}
 		for id, s := range tables.Statuses.All(snap) {
 			if _, ok := tables.Located(snap, id); !ok && s.Status != model.StatusDown {
 				b.fresh[id] = struct{}{}
@@ -137,13 +142,18 @@ func (h *Hub) reopen(ctx context.Context, want map[model.PortID]verdict) {
 func judgedStill(r store.Reader, p *model.Port, v verdict) bool {
 	_, located := tables.Located(r, p.ID)
 	info, _ := tables.Ports.Info(r, p.ID)
-	return located && info.Seq == v.seq
+	return (located || v.served) && info.Seq == v.seq
 }
+
+// unplacedDHCP reports whether the port is a DHCP port that is on no node. If we serve those ourselves, there is nothing that
+// any node would have to confirm (decision 6).
+func unplacedDHCP(p *model.Port) bool { return p.IsDHCP() && p.Host == "" && p.AdminStateUp }
 
 // verdict is a port's status; the zero one means that there is no such port.
 type verdict struct {
 	status, reason string
 	seq            uint64 // of an ACTIVE one: the state in which the port's plane last changed
+	served         bool   // by us, without an interface
 }
 
 // judge tells a port's status, or the node that must report or confirm before it can be told.
@@ -151,6 +161,10 @@ func (h *Hub) judge(snap *store.Snapshot, id model.PortID) (v verdict, waitFor m
 	p, there := tables.Ports.Get(snap, id)
 	if !there {
 		return verdict{}, ""
+	}
+	if h.cfg.NativeDHCP && unplacedDHCP(&p) {
+		info, _ := tables.Ports.Info(snap, id)
+		return verdict{status: model.StatusActive, seq: info.Seq, served: true}, ""
 	}
 	if _, located := tables.Located(snap, id); !located {
 		return verdict{status: model.StatusDown}, ""

@@ -29,6 +29,7 @@ type target struct {
 	db       *dbSession     // nil while absent
 	of       *ofSession     // nil while absent
 	resync   string         // why the whole state must be compared; "" if it need not
+	asked    uint64         // how often resync was asked for: a comparison under way answers only what was asked before it
 	complete progress       // state in which the node's report of interfaces was complete; Seq 0: not since the session began
 	problem  string         // last error, for people
 	sent     counters
@@ -37,6 +38,9 @@ type target struct {
 	lost     bool              // without an OVSDB session for longer than the grace time
 
 	punts puntCounters
+
+	waiting    map[compile.RowKey]compile.Row // for a bridge that is not there; the loop's
+	rowProblem string                         // the same for people; guarded by hub.mu
 
 	zoneWake     chan struct{} // capacity 1
 	zonesWaiting int           // zones to be flushed; guarded by hub.mu, as is what follows
@@ -69,6 +73,14 @@ func (t *target) poke() {
 	select {
 	case t.wake <- struct{}{}:
 	default:
+	}
+}
+
+// ask has the node compared as a whole. hub.mu is held.
+func (t *target) ask(why string) {
+	t.asked++
+	if t.resync == "" {
+		t.resync = why
 	}
 }
 
@@ -108,7 +120,7 @@ func (t *target) run(ctx context.Context) {
 		case <-audit.C:
 			t.hub.mu.Lock()
 			if t.inSync && t.live() && t.resync == "" {
-				t.resync = "audit"
+				t.ask("audit")
 			}
 			t.hub.mu.Unlock()
 		}
