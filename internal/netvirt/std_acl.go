@@ -119,7 +119,8 @@ func aclReceivers(emit emitStatic) {
 	}
 	dst := flagged(pipeline.FlagDstFiltered)
 	for _, ip := range []flow.Term{flow.IP(), flow.IPv6()} {
-		emit(3, t, pipeline.PrioStateless, flow.Do(to(pipeline.IngressRules)), ip, flagged(pipeline.FlagDstFiltered|pipeline.FlagDstStateless))
+		// What the tracker told the sender's side is not about this receiver.
+		emit(3, t, pipeline.PrioStateless, flow.Do(flow.CTClear(), to(pipeline.IngressRules)), ip, flagged(pipeline.FlagDstFiltered|pipeline.FlagDstStateless))
 		emit(4, t, pipeline.PrioAddress, flow.Do(receiving.track(pipeline.IngressState)), ip, dst)
 	}
 	emit(5, t, pipeline.PrioSpoofed, flow.Do(), dst) // neither ARP nor IP: no group can allow it
