@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"nagare/internal/alloc"
 	"nagare/internal/model"
 	"nagare/internal/netvirt"
 	"nagare/internal/ovstest"
@@ -26,12 +27,26 @@ import (
 
 // fakeNode is an OVSDB server and an OpenFlow switch in memory that behave like one node.
 type fakeNode struct {
-	db *ovsdbtest.Server
-	sw *oftest.Switch
+	db   *ovsdbtest.Server
+	sw   *oftest.Switch
+	outs chan *openflow.PacketOut // packet-outs; the newest are lost if nobody takes them
 }
 
 // fake starts a node that dials the site with both protocols, as soon as the site has told it its datapath id.
 func (s *site) fake(name string) *fakeNode {
+	s.t.Helper()
+	outs := make(chan *openflow.PacketOut, 100)
+	n := s.fakeWith(name, func(m *openflow.PacketOut) {
+		select {
+		case outs <- m:
+		default:
+		}
+	})
+	n.outs = outs
+	return n
+}
+
+func (s *site) fakeWith(name string, out func(*openflow.PacketOut)) *fakeNode {
 	s.t.Helper()
 	n := &fakeNode{db: ovsdbtest.New(ovsdbtest.Options{Root: ovsdb.Fields{
 		"external_ids": ovsdb.StringMap(map[string]string{"hostname": name}),
@@ -43,7 +58,7 @@ func (s *site) fake(name string) *fakeNode {
 	}
 	s.until(name+" recorded", func() bool { _, ok := tables.Nodes.Get(s.st.Snapshot(), model.NodeID(name)); return ok })
 	rec, _ := tables.Nodes.Get(s.st.Snapshot(), model.NodeID(name))
-	n.sw = oftest.New(oftest.Options{DatapathID: rec.DatapathID()})
+	n.sw = oftest.New(oftest.Options{DatapathID: rec.DatapathID(), OnPacketOut: out})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -64,6 +79,14 @@ func (n *fakeNode) plug(t testing.TB, id model.PortID) {
 	tx.Mutate("Bridge", ovsdb.ByUUID(br), ovsdb.Add("ports", p))
 	if _, err := n.db.Transact(tx.Ops()...); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// put writes a port as its writers do, with what is allocated to it.
+func put(t testing.TB, tx *store.Txn, p model.Port) {
+	t.Helper()
+	if err := alloc.PutPort(tx, p); err != nil {
+		t.Error(err)
 	}
 }
 
