@@ -30,13 +30,19 @@ func compileAll(st *store.Store, nodes ...string) *compile.Engine {
 	return e
 }
 
-func flowLines(e *compile.Engine, node string) []string {
+// flowsOf are a node's flows, in order.
+func flowsOf(e *compile.Engine, node string) []flow.Flow {
 	d, _ := e.Desired(node)
 	fs := make([]flow.Flow, 0, len(d.Flows))
 	for _, f := range d.Flows {
 		fs = append(fs, f)
 	}
 	slices.SortFunc(fs, flow.Compare)
+	return fs
+}
+
+func flowLines(e *compile.Engine, node string) []string {
+	fs := flowsOf(e, node)
 	lines := make([]string, len(fs))
 	for i, f := range fs {
 		lines[i] = f.String()

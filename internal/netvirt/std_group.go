@@ -101,8 +101,8 @@ func (l *layer2) floodGroup(c *compile.Context) {
 	var away []spoke
 	switch {
 	case n.physical():
-		if port := l.wire(c, &n); port != 0 {
-			head = append(head, flow.Bucket{Acts: n.leave(port)})
+		if w := l.wire(c, &n); w.Port != 0 {
+			head = append(head, flow.Bucket{Acts: n.leave(w.Port)})
 		}
 	case n.Type.Tunnelled():
 		seen := map[netip.Addr]bool{} // a node's old record may still name the address of another

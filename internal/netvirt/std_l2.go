@@ -16,8 +16,8 @@ type layer2 struct {
 	halves     *compile.Query[half]     // port -> what all nodes need to know of it
 	deliveries *compile.Query[delivery] // port -> how its own node hands it a frame
 	vteps      *compile.Query[vtep]     // node -> its tunnel address
-	outs       *compile.Query[uint32]   // outKey -> number of the tunnel port that leads there
-	patches    *compile.Query[uint32]   // node|physical network -> number of the patch port
+	outs       *compile.Query[uint32]   // outKey -> number of that tunnel port
+	patches    *compile.Query[patch]    // patchKey -> the way to a physical network
 
 	port, network, member, pair, local, flood, peer, tunnel, provider, server compile.RuleID
 }

@@ -3,6 +3,7 @@
 package netvirt
 
 import (
+	"net/netip"
 	"strings"
 
 	"nagare/internal/compile"
@@ -45,10 +46,14 @@ func (l *layer2) presentNetwork(c *compile.Context) {
 		emit(l2FloodTunnel, pipeline.PrioFloodTunnel, unrouted(pipeline.FromTunnel, &n, flow.Multicast()), flow.ToGroup(localID(n.Key)))
 	case n.physical():
 		emit(l2FloodWire, pipeline.PrioFloodTunnel, unrouted(pipeline.FromProvider, &n, flow.Multicast()), flow.ToGroup(localID(n.Key)))
-		if port := l.wire(c, &n); port != 0 {
+		w := l.wire(c, &n)
+		if why := w.unmapped(n.PhysicalNetwork); why != "" {
+			c.Fault(why)
+		}
+		if w.Port != 0 {
 			c.Flow(owned(pipeline.KindNetwork, n.Key, l2Provider, entry(pipeline.Classifier, pipeline.PrioProvider,
-				flow.M(flow.InPort(port), n.vlan()), flow.Do(n.enter()...))))
-			emit(l2Unknown, pipeline.PrioUnknown, unrouted(pipeline.FromPort, &n), n.leave(port)...)
+				flow.M(flow.InPort(w.Port), n.vlan()), flow.Do(n.enter()...))))
+			emit(l2Unknown, pipeline.PrioUnknown, unrouted(pipeline.FromPort, &n), n.leave(w.Port)...)
 			return
 		}
 	}
@@ -73,13 +78,13 @@ func (l *layer2) pairMAC(c *compile.Context) {
 		}
 	}
 	var here, away []flow.Act
-	owners, hosts := 0, map[uint32]bool{}
+	owners, hosts := 0, map[netip.Addr]bool{}
 	for id := range tables.PairPorts.Members(c, c.Subject) {
 		owners++
 		h := compile.Ask(c, l.halves, id)
 		if string(h.Host) != c.Node {
-			if out, acts := l.into(c, &h); out != 0 && !(hosts[out] && !l.FlowTunnels) {
-				hosts[out] = true
+			if out, acts := l.into(c, &h); out != 0 && !hosts[h.VTEP] {
+				hosts[h.VTEP] = true
 				away = append(away, acts...)
 			}
 		} else if d := compile.Ask(c, l.deliveries, id); d.Key != 0 {
@@ -94,8 +99,8 @@ func (l *layer2) pairMAC(c *compile.Context) {
 	case owners > manyOwners:
 		here, everywhere = []flow.Act{flow.ToGroup(localID(n.Key))}, []flow.Act{flow.ToGroup(floodID(n.Key))}
 	case n.physical():
-		if port := l.wire(c, &n); port != 0 {
-			everywhere = append(everywhere, n.leave(port)...)
+		if w := l.wire(c, &n); w.Port != 0 {
+			everywhere = append(everywhere, n.leave(w.Port)...)
 		}
 	}
 	emit := func(v uint8, priority uint16, origin uint32, acts []flow.Act) {
@@ -104,6 +109,10 @@ func (l *layer2) pairMAC(c *compile.Context) {
 		}
 	}
 	emit(l2PairLocal, pipeline.PrioUnicast, pipeline.FromPort, everywhere)
-	emit(l2PairTunnel, pipeline.PrioLocal, pipeline.FromTunnel, here) // above the split horizon
-	emit(l2PairWire, pipeline.PrioUnicast, pipeline.FromProvider, here)
+	if n.Type.Tunnelled() {
+		emit(l2PairTunnel, pipeline.PrioLocal, pipeline.FromTunnel, here) // above the split horizon
+	}
+	if n.physical() {
+		emit(l2PairWire, pipeline.PrioUnicast, pipeline.FromProvider, here)
+	}
 }

@@ -21,19 +21,36 @@ func physicalName(physnet string) string { return "phy-" + physnet }
 // patchKey is the key of layer2.patches and the subject of l2/provider.
 func patchKey(node, physnet string) string { return node + "|" + physnet }
 
-// patchOf is the number of a node's patch port to a physical network; 0 while there is none.
-func patchOf(r store.Reader, key string) uint32 {
-	node, physnet, _ := strings.Cut(key, "|")
-	n, _ := tables.Nodes.Get(r, model.NodeID(node))
-	if b := n.Mappings[physnet]; b == "" || b == Bridge {
-		return 0
-	}
-	i, _ := tables.Interfaces.Get(r, model.InterfaceKey(n.ID, patchName(physnet)))
-	return i.OFPort
+// patch is a node's way to a physical network.
+type patch struct {
+	Bridge string // that the node maps it to; "": none
+	Port   uint32 // number on br-int; 0: none yet
 }
 
-// wire asks for the patch to the network's physical network and returns its number; 0 while there is none.
-func (l *layer2) wire(c *compile.Context, n *present) uint32 {
+func patchOf(r store.Reader, key string) patch {
+	node, physnet, _ := strings.Cut(key, "|")
+	n, _ := tables.Nodes.Get(r, model.NodeID(node))
+	p := patch{Bridge: n.Mappings[physnet]}
+	if p.Bridge != "" && p.Bridge != Bridge {
+		i, _ := tables.Interfaces.Get(r, model.InterfaceKey(n.ID, patchName(physnet)))
+		p.Port = i.OFPort
+	}
+	return p
+}
+
+// unmapped says why a physical network cannot be reached by a patch; "" if it can.
+func (p patch) unmapped(physnet string) string {
+	switch p.Bridge {
+	case "":
+		return fmt.Sprintf("physical network %q has no bridge on this node: add %s:BRIDGE to other_config:provider_mappings of its Open_vSwitch table", physnet, physnet)
+	case Bridge:
+		return fmt.Sprintf("physical network %q is mapped to %s itself: name the bridge of the physical interface in other_config:provider_mappings", physnet, Bridge)
+	}
+	return ""
+}
+
+// wire asks for the patch to the network's physical network.
+func (l *layer2) wire(c *compile.Context, n *present) patch {
 	key := patchKey(c.Node, n.PhysicalNetwork)
 	c.Need(l.provider, key)
 	return compile.Ask(c, l.patches, key)
@@ -67,19 +84,13 @@ func (p *present) leave(port uint32) []flow.Act {
 // providerPatch emits both ends of the patch to a physical network. Its subject is a patchKey of this node.
 func (l *layer2) providerPatch(c *compile.Context) {
 	_, physnet, _ := strings.Cut(c.Subject, "|")
-	n, _ := tables.Nodes.Get(c, model.NodeID(c.Node))
-	switch bridge := n.Mappings[physnet]; bridge {
-	case "":
-		c.Fault(fmt.Sprintf("physical network %q has no bridge on this node: add %s:BRIDGE to other_config:provider_mappings of its Open_vSwitch table", physnet, physnet))
-		return
-	case Bridge:
-		c.Fault(fmt.Sprintf("physical network %q is mapped to %s itself: name the bridge of the physical interface in other_config:provider_mappings", physnet, Bridge))
-		return
-	default:
-		c.Row(compile.Row{Bridge: Bridge, Name: patchName(physnet), Type: "patch", Options: compile.Pairs("peer", physicalName(physnet))})
-		c.Row(compile.Row{Bridge: bridge, Name: physicalName(physnet), Type: "patch", Options: compile.Pairs("peer", patchName(physnet))})
+	p := compile.Ask(c, l.patches, c.Subject)
+	if p.unmapped(physnet) != "" {
+		return // its networks say so
 	}
-	if in := compile.Ask(c, l.patches, c.Subject); in != 0 {
-		guardPort(c, in, l2ProviderDrop)
+	c.Row(compile.Row{Bridge: Bridge, Name: patchName(physnet), Type: "patch", Options: compile.Pairs("peer", physicalName(physnet))})
+	c.Row(compile.Row{Bridge: p.Bridge, Name: physicalName(physnet), Type: "patch", Options: compile.Pairs("peer", patchName(physnet))})
+	if p.Port != 0 {
+		guardPort(c, p.Port, l2ProviderDrop)
 	}
 }

@@ -32,20 +32,19 @@ func vtepOf(r store.Reader, node string) vtep {
 	return vtep{n.LocalIP, n.Key}
 }
 
-// outKey is the key of layer2.outs: which node, by which type of tunnel, to where.
-func outKey(node string, t model.NetworkType, to netip.Addr) string {
-	return node + "|" + string(t) + "|" + to.String()
+// outKey is the key of layer2.outs and the subject of l2/tunnel: which node, by which type of tunnel, to where.
+func (l *layer2) outKey(node string, t model.NetworkType, to netip.Addr) string {
+	return node + "|" + string(t) + "|" + l.remote(to)
 }
 
-// outOf is the number of the tunnel port of a node that leads to an address; 0 while there is none.
+// outOf is the number of the tunnel port of an outKey; 0 while there is none.
 func (l *layer2) outOf(r store.Reader, key string) uint32 {
 	w := strings.SplitN(key, "|", 3)
 	own, _ := tables.Nodes.Get(r, model.NodeID(w[0]))
-	remote, err := netip.ParseAddr(w[2])
-	if err != nil || l.unreachable(own.LocalIP, remote) != "" {
+	if !own.LocalIP.IsValid() {
 		return 0
 	}
-	i, _ := tables.Interfaces.Get(r, model.InterfaceKey(own.ID, tunnelName(model.NetworkType(w[1]), l.remote(remote))))
+	i, _ := tables.Interfaces.Get(r, model.InterfaceKey(own.ID, tunnelName(model.NetworkType(w[1]), w[2])))
 	return i.OFPort
 }
 
@@ -57,11 +56,9 @@ func (l *layer2) remote(a netip.Addr) string {
 	return a.String()
 }
 
-// unreachable says why no tunnel leads from an address to another; "" if one can.
+// unreachable says why no tunnel leads from a node's address to another; "" if one can.
 func (l *layer2) unreachable(own, remote netip.Addr) string {
 	switch {
-	case !own.IsValid():
-		return "the node has no tunnel address: set other_config:local_ip in its Open_vSwitch table"
 	case own == remote:
 		return fmt.Sprintf("another node has this node's tunnel address %s: give each its own in other_config:local_ip", own)
 	case own.Is4() != remote.Is4():
@@ -77,7 +74,7 @@ func (l *layer2) into(c *compile.Context, h *half) (out uint32, acts []flow.Act)
 	if !h.VTEP.IsValid() || !h.Type.Tunnelled() {
 		return 0, nil
 	}
-	if out = compile.Ask(c, l.outs, outKey(c.Node, h.Type, h.VTEP)); out == 0 {
+	if out = compile.Ask(c, l.outs, l.outKey(c.Node, h.Type, h.VTEP)); out == 0 {
 		return 0, nil
 	}
 	if h.Type != model.VXLAN { // its number and its tag are one
@@ -100,8 +97,15 @@ func (l *layer2) networkPeer(c *compile.Context) {
 	if !v.IP.IsValid() {
 		return // its own rules say so
 	}
-	c.Need(l.tunnel, outKey(c.Node, n.Type, v.IP))
-	in := compile.Ask(c, l.outs, outKey(c.Node, n.Type, v.IP))
+	if own := compile.Ask(c, l.vteps, c.Node).IP; own.IsValid() {
+		if why := l.unreachable(own, v.IP); why != "" {
+			c.Fault(why)
+			return
+		}
+	}
+	key := l.outKey(c.Node, n.Type, v.IP)
+	c.Need(l.tunnel, key)
+	in := compile.Ask(c, l.outs, key)
 	if in == 0 {
 		return
 	}
@@ -117,21 +121,16 @@ func (l *layer2) networkPeer(c *compile.Context) {
 	c.Flow(owned(pipeline.KindPeer, v.Key, l2Tunnel, entry(pipeline.Classifier, pipeline.PrioTunnel, flow.M(match...), flow.Do(acts...))))
 }
 
-// tunnelPort emits a tunnel's OVSDB port and what is true of all its frames. Its subject is an outKey of this node; the flows
-// of several peers share it with FlowTunnels, so there it emits the same for each.
+// tunnelPort emits a tunnel's OVSDB port and what is true of all its frames. Its subject is an outKey of this node.
 func (l *layer2) tunnelPort(c *compile.Context) {
 	w := strings.SplitN(c.Subject, "|", 3)
-	remote, err := netip.ParseAddr(w[2])
-	if err != nil {
-		return
-	}
 	own := compile.Ask(c, l.vteps, c.Node).IP
-	if why := l.unreachable(own, remote); why != "" {
-		c.Fault(why)
+	if !own.IsValid() {
+		c.Fault("the node has no tunnel address: set other_config:local_ip in its Open_vSwitch table")
 		return
 	}
-	c.Row(compile.Row{Bridge: Bridge, Name: tunnelName(model.NetworkType(w[1]), l.remote(remote)), Type: w[1],
-		Options: compile.Pairs("key", "flow", "local_ip", own.String(), "remote_ip", l.remote(remote))})
+	c.Row(compile.Row{Bridge: Bridge, Name: tunnelName(model.NetworkType(w[1]), w[2]), Type: w[1],
+		Options: compile.Pairs("key", "flow", "local_ip", own.String(), "remote_ip", w[2])})
 	if in := compile.Ask(c, l.outs, c.Subject); in != 0 {
 		guardPort(c, in, l2TunnelDrop)
 	}
@@ -140,7 +139,7 @@ func (l *layer2) tunnelPort(c *compile.Context) {
 // guardPort emits what is true of a port that leads to other machines: LLDP goes to the controller, by a meter that all of the
 // node's share, and what no network takes is dropped.
 func guardPort(c *compile.Context, in uint32, drop uint8) {
-	c.Shared(owned(pipeline.KindBridge, 0, l2LLDP, entry(pipeline.Classifier, pipeline.PrioLLDPPort,
+	c.Flow(owned(pipeline.KindBridge, 0, l2LLDP, entry(pipeline.Classifier, pipeline.PrioLLDPPort,
 		flow.M(flow.InPort(in), flow.EthType(flow.EthLLDP)), flow.Do(flow.Punt(nil, model.LLDPMeter)))))
-	c.Shared(owned(pipeline.KindBridge, 0, drop, entry(pipeline.Classifier, pipeline.PrioPortDrop, flow.M(flow.InPort(in)), flow.Do())))
+	c.Flow(owned(pipeline.KindBridge, 0, drop, entry(pipeline.Classifier, pipeline.PrioPortDrop, flow.M(flow.InPort(in)), flow.Do())))
 }
