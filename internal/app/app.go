@@ -26,10 +26,10 @@ import (
 	"nagare/internal/alloc"
 	"nagare/internal/api/admin"
 	"nagare/internal/api/neutron"
-	"nagare/internal/compile"
 	"nagare/internal/identity"
 	"nagare/internal/netvirt"
 	"nagare/internal/pipeline"
+	"nagare/internal/punt"
 	"nagare/internal/southbound"
 	"nagare/internal/store"
 	"nagare/internal/tables"
@@ -72,21 +72,47 @@ func Serve(ctx context.Context, cfg Config) error {
 			s.log.Error("store not closed cleanly", "error", err)
 		}
 	}()
-	var rules *compile.Rulebook
-	switch cfg.Profile {
-	case "classic":
-		rules = netvirt.Classic()
-		s.log.Warn("profile classic is no security boundary: it reproduces the recorded tables, which let pass what they do not name")
-	}
-	s.hub = southbound.New(southbound.Config{
-		Store: st, Rules: rules, Check: pipeline.Check, Log: logs.logger("southbound"), ControllerPort: cfg.OpenFlowPort,
-		Enrol: southbound.Enrolment(cfg.Enrol), Timings: southbound.Timings{Audit: cfg.Audit.Duration(), LLDP: cfg.LLDP.Duration()},
-	})
+	s.hub = southbound.New(s.southbound(logs.logger("southbound")))
 	s.dhcp = newDHCPFeed(st)
 	if err := s.openAPIs(ctx, logs); err != nil {
 		return err
 	}
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
 	return s.run(ctx, logs)
+}
+
+// southbound is the configuration of the sessions with nodes, which is where profiles differ.
+func (s *Server) southbound(log *slog.Logger) southbound.Config {
+	c := southbound.Config{
+		Store: s.store, Check: pipeline.Check, Log: log, ControllerPort: s.cfg.OpenFlowPort,
+		Enrol: southbound.Enrolment(s.cfg.Enrol), Timings: southbound.Timings{Audit: s.cfg.Audit.Duration(), LLDP: s.cfg.LLDP.Duration()},
+	}
+	if s.cfg.Profile == classic {
+		c.Rules = netvirt.Classic()
+		s.log.Warn("profile classic is no security boundary: it reproduces the recorded tables, which let pass what they do not name")
+		return c
+	}
+	c.NativeDHCP, c.FabricLLDP = s.cfg.DHCP == nativeDHCP, true
+	c.Rules = netvirt.Standard(netvirt.Options{NativeDHCP: c.NativeDHCP, FlowTunnels: s.cfg.TunnelMode == "flow", PuntRate: uint32(s.cfg.PuntRate)})
+	c.Answer = func(snap *store.Snapshot, p southbound.Punted) [][]byte {
+		return punt.Answer(snap, punt.Packet{Node: p.Node, Kind: p.Kind, Port: p.PortKey, Data: p.Data})
+	}
+	return c
+}
+
+// settle brings what an older version or another configuration stored into the form that this one wants. Nothing has been
+// compiled yet, so no switch sees a step of it.
+func (s *Server) settle(ctx context.Context) error {
+	_, err := s.store.Commit(ctx, store.Origin{User: "nagare", Action: "complete the store"}, alloc.Complete)
+	if err != nil {
+		return fmt.Errorf("store: what an older version left out cannot be added: %w", err)
+	}
+	if err := s.api.SettleDHCP(ctx); err != nil {
+		return fmt.Errorf("dhcp ports: %w", err)
+	}
+	return nil
 }
 
 // openAPIs makes the users and the Neutron API.
@@ -110,10 +136,14 @@ func (s *Server) openAPIs(ctx context.Context, logs *logs) error {
 		s.log.Warn("auth is off: whoever reaches the APIs is administrator")
 		s.users = identity.None{}
 	}
-	s.api = neutron.New(neutron.Config{
+	c := neutron.Config{
 		Store: s.store, Auth: s.users, IDs: ids, Alloc: &alloc.Allocator{}, PublicURL: s.url(s.cfg.NeutronPort),
 		IdentityURL: s.url(s.cfg.IdentityPort), Profile: s.cfg.Profile, Log: logs.logger("neutron"),
-	})
+	}
+	if s.cfg.DHCP == nativeDHCP {
+		c.NativeDHCP, c.DHCPServerHost = true, s.cfg.ServerName
+	}
+	s.api = neutron.New(c)
 	return nil
 }
 
@@ -145,7 +175,9 @@ func (s *Server) run(ctx context.Context, logs *logs) error {
 	}
 	g.Go(func() error { return s.hub.Run(ctx) })
 	g.Go(func() error { return s.dhcp.run(ctx) })
-	g.Go(func() error { return s.placeDHCP(ctx) })
+	if s.cfg.DHCP == portDHCP {
+		g.Go(func() error { return s.placeDHCP(ctx) })
+	}
 	g.Go(func() error { return s.hub.Serve(ctx, listeners.ovsdb, s.hub.ServeOVSDB) })
 	g.Go(func() error { return s.hub.Serve(ctx, listeners.openflow, s.hub.ServeOpenFlow) })
 	for _, addr := range s.cfg.Dial {

@@ -36,7 +36,17 @@ func TestConfigFaults(t *testing.T) {
 		want   string // part of the error; "" for none
 	}{
 		"defaults":             {func(*Config) {}, ""},
-		"profile":              {func(c *Config) { c.Profile = "standard" }, "profile"},
+		"profile":              {func(c *Config) { c.Profile = "baroque" }, "profile"},
+		"classic":              {func(c *Config) { c.Profile = "classic" }, ""},
+		"classic, port":        {func(c *Config) { c.Profile, c.DHCP = "classic", "port" }, ""},
+		"classic, native":      {func(c *Config) { c.Profile, c.DHCP = "classic", "native" }, "dhcp native"},
+		"classic, one tunnel":  {func(c *Config) { c.Profile, c.TunnelMode = "classic", "flow" }, "tunnel-mode flow"},
+		"one tunnel":           {func(c *Config) { c.TunnelMode = "flow" }, ""},
+		"port in standard":     {func(c *Config) { c.DHCP = "port" }, ""},
+		"dhcp":                 {func(c *Config) { c.DHCP = "dnsmasq" }, "dhcp"},
+		"tunnels":              {func(c *Config) { c.TunnelMode = "" }, "tunnel-mode"},
+		"no punts":             {func(c *Config) { c.PuntRate = 0 }, "punt-rate"},
+		"too many punts":       {func(c *Config) { c.PuntRate = 1 << 20 }, "punt-rate"},
 		"open without consent": {func(c *Config) { c.ListenIP = "192.0.2.1" }, "southbound-plaintext"},
 		"open with consent":    {func(c *Config) { c.ListenIP, c.SouthboundPlaintext = "192.0.2.1", true }, ""},
 		"open with tls": {func(c *Config) {
@@ -61,6 +71,14 @@ func TestConfigFaults(t *testing.T) {
 		}
 	}
 	cfg := Defaults()
+	host, _ := os.Hostname()
+	for profile, want := range map[string]string{"standard": "native", "classic": "port"} {
+		c := Defaults()
+		c.Profile = profile
+		if err := c.complete(); err != nil || c.DHCP != want || c.ServerName != host {
+			t.Errorf("%s: dhcp %q by %q, %v; want %s by %s", profile, c.DHCP, c.ServerName, err, want, host)
+		}
+	}
 	cfg.Dial = []string{"192.0.2.7", "192.0.2.8:6641"}
 	if err := cfg.complete(); err != nil || cfg.Dial[0] != "192.0.2.7:6640" || cfg.Dial[1] != "192.0.2.8:6641" {
 		t.Errorf("dial %v %v, want port 6640 where none was given", cfg.Dial, err)
@@ -145,6 +163,30 @@ func TestDHCPFeed(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("the poll did not end when a port was added")
 	}
+	// So do a port's own options and name, though no flow depends on them; those of a port elsewhere do not.
+	last, _ := f.Config(t.Context(), "controller", 0)
+	told := func(id model.PortID) uint64 {
+		t.Helper()
+		commit(t, st, func(tx *store.Txn) {
+			p, _ := tables.Ports.Get(tx, id)
+			p.DNSName, p.DHCPOpts = "web", []model.DHCPOpt{{Name: "bootfile-name", Value: "x", Version: 4}, {Name: "nonsense", Value: "x", Version: 4}}
+			tables.Ports.Put(tx, id, p)
+		})
+		wait, stop := context.WithTimeout(t.Context(), map[bool]time.Duration{true: 10 * time.Second, false: 50 * time.Millisecond}[id == "vm"])
+		defer stop()
+		c, _ := f.Config(wait, "controller", last.Revision)
+		return c.Revision
+	}
+	if told("other") != last.Revision {
+		t.Error("an option of a port elsewhere moved the revision")
+	}
+	if told("vm") == last.Revision {
+		t.Error("an option moved nothing")
+	}
+	now, _ := f.Config(t.Context(), "controller", 0)
+	if h := now.Ports[0].Hosts[0]; h.Hostname != "web" || len(h.Options) != 1 || h.Options[0].Code != 67 || string(h.Options[0].Data) != "x" {
+		t.Errorf("host %+v", h)
+	}
 }
 
 // freePorts finds n TCP ports that nobody listens on.
@@ -167,7 +209,7 @@ func TestServe(t *testing.T) {
 	cfg := Defaults()
 	p := freePorts(t, 5)
 	cfg.NeutronPort, cfg.IdentityPort, cfg.AdminPort, cfg.OVSDBPort, cfg.OpenFlowPort = p[0], p[1], p[2], p[3], p[4]
-	cfg.DataDir, cfg.LogFile = t.TempDir(), filepath.Join(t.TempDir(), "log")
+	cfg.DataDir, cfg.LogFile, cfg.ServerName = t.TempDir(), filepath.Join(t.TempDir(), "log"), "controller"
 	if err := Serve(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "--bootstrap-password-file") {
 		t.Fatalf("without a first password: %v", err)
 	}
@@ -204,6 +246,7 @@ func TestServe(t *testing.T) {
 	}
 	var network string
 	for run := range 2 {
+		cfg.DHCP = []string{"native", "port"}[run]
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- Serve(ctx, cfg) }()
@@ -231,6 +274,26 @@ func TestServe(t *testing.T) {
 		}
 		if code, _, body := ask("GET", base(cfg.NeutronPort)+"/v2.0/networks/"+network, demo, ""); code != 200 {
 			t.Errorf("run %d: the acknowledged network: %d %s", run, code, body)
+		}
+		if run == 0 {
+			if code, _, body := ask("POST", base(cfg.NeutronPort)+"/v2.0/subnets", demo, `{"subnet":{"network_id":"`+network+`","ip_version":4,"cidr":"10.0.0.0/24"}}`); code != 201 {
+				t.Errorf("subnet: %d %s", code, body)
+			}
+		}
+		// Native at first; then, with port and no node to hold it, on nothing.
+		var ports struct {
+			Ports []struct {
+				Device string `json:"device_id"`
+				Status string
+			}
+		}
+		code, _, body := ask("GET", base(cfg.NeutronPort)+"/v2.0/ports?device_owner=network:dhcp", adm, "")
+		want := []string{"dhcpd3377d3c-a0d1-5d71-9947-f17125c357bb-" + network + " ACTIVE", "reserved_dhcp_port DOWN"}[run]
+		if json.Unmarshal(body, &ports); code != 200 || len(ports.Ports) != 1 || ports.Ports[0].Device+" "+ports.Ports[0].Status != want {
+			t.Errorf("run %d: dhcp ports %d %s, want %s", run, code, body, want)
+		}
+		if b, _ := os.ReadFile(cfg.LogFile); strings.Contains(string(b), "no security boundary") {
+			t.Error("standard says that it is no security boundary")
 		}
 		var st admin.Status
 		if code, _, body := ask("GET", base(cfg.AdminPort)+"/nagare/v1/status", adm, ""); code != 200 || json.Unmarshal(body, &st) != nil || st.Networks != 1 || !st.InSync {

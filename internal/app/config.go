@@ -14,6 +14,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"nagare/internal/netvirt"
 )
 
 // Config is the server's configuration: flags, NAGARE_* variables and the YAML file mean the same fields. The tags are the
@@ -21,7 +23,11 @@ import (
 type Config struct {
 	DataDir               string   `yaml:"data-dir" help:"directory of the embedded etcd"`
 	EtcdEndpoints         []string `yaml:"etcd-endpoints" help:"an existing etcd cluster, instead of the embedded one"`
-	Profile               string   `yaml:"profile" help:"classic: the recorded tables, no security boundary"`
+	Profile               string   `yaml:"profile" help:"standard, or classic: the recorded tables, no security boundary"`
+	DHCP                  string   `yaml:"dhcp" help:"native (answered by the server) or port (an interface of a network node); default native, in classic port"`
+	TunnelMode            string   `yaml:"tunnel-mode" help:"mesh (a tunnel port for each peer) or flow (one, standard profile only)"`
+	PuntRate              int      `yaml:"punt-rate" help:"packets per second that a port may send to the server, of each kind (standard profile)"`
+	ServerName            string   `yaml:"server-name" help:"name of this server in device ids of DHCP ports it answers for (default: the host's name)"`
 	ListenIP              string   `yaml:"listen-ip" help:"address of every listener"`
 	PublicHost            string   `yaml:"public-host" help:"host that the service catalog names (default: the listen address)"`
 	NeutronPort           int      `yaml:"neutron-port" help:"Neutron API"`
@@ -53,7 +59,7 @@ func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Secon
 
 // Defaults is the configuration that nothing was said about.
 func Defaults() Config {
-	return Config{DataDir: "/var/lib/nagare", Profile: "classic", ListenIP: "127.0.0.1", NeutronPort: 9696, IdentityPort: 5000,
+	return Config{DataDir: "/var/lib/nagare", Profile: standard, TunnelMode: "mesh", PuntRate: netvirt.DefaultPuntRate, ListenIP: "127.0.0.1", NeutronPort: 9696, IdentityPort: 5000,
 		AdminPort: 8181, OVSDBPort: 6640, OpenFlowPort: 6653, Enrol: "auto", Auth: "builtin", LogLevel: "info", LogFormat: "text",
 		Audit: 30, LLDP: 5}
 }
@@ -72,9 +78,7 @@ func (c *Config) complete() error {
 			bad("listen-ip %s is every address: say by public-host which one clients shall use", ip)
 		}
 	}
-	if c.Profile != "classic" {
-		bad("profile %q: this version serves classic only", c.Profile)
-	}
+	faults = append(faults, c.completeProfile()...)
 	if c.Enrol != "auto" && c.Enrol != "approve" {
 		bad("enrol %q: want auto or approve", c.Enrol)
 	}
@@ -115,6 +119,52 @@ func (c *Config) complete() error {
 		bad("log-format %q: want text or json", c.LogFormat)
 	}
 	return errors.Join(faults...)
+}
+
+// Profiles and ways of DHCP.
+const (
+	standard   = "standard"
+	classic    = "classic"
+	nativeDHCP = "native"
+	portDHCP   = "port"
+)
+
+// maxPuntRate is more packets per second than one port could ever need answered.
+const maxPuntRate = 100_000
+
+// completeProfile checks the settings of the pipeline and fills in what follows from the profile.
+func (c *Config) completeProfile() (faults []error) {
+	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if c.Profile != standard && c.Profile != classic {
+		bad("profile %q: want standard or classic", c.Profile)
+	}
+	switch {
+	case c.DHCP == "" && c.Profile == classic:
+		c.DHCP = portDHCP
+	case c.DHCP == "":
+		c.DHCP = nativeDHCP
+	case c.DHCP != nativeDHCP && c.DHCP != portDHCP:
+		bad("dhcp %q: want native or port", c.DHCP)
+	case c.DHCP == nativeDHCP && c.Profile == classic:
+		bad("dhcp native: the recorded tables of profile classic send nothing up to be answered; use dhcp port, or profile standard")
+	}
+	switch {
+	case c.TunnelMode != "mesh" && c.TunnelMode != "flow":
+		bad("tunnel-mode %q: want mesh or flow", c.TunnelMode)
+	case c.TunnelMode == "flow" && c.Profile == classic:
+		bad("tunnel-mode flow: the recorded tables of profile classic have a tunnel port for each peer; use tunnel-mode mesh, or profile standard")
+	}
+	if c.PuntRate < 1 || c.PuntRate > maxPuntRate {
+		bad("punt-rate %d: want 1 to %d packets per second", c.PuntRate, maxPuntRate)
+	}
+	if c.ServerName == "" {
+		name, err := os.Hostname()
+		if err != nil || name == "" {
+			bad("server-name: the host's name cannot be read (%v); give one", err)
+		}
+		c.ServerName = name
+	}
+	return faults
 }
 
 // listeners are the server's sockets.

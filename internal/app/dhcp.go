@@ -12,12 +12,10 @@ import (
 
 	"nagare/internal/model"
 	"nagare/internal/nodedhcp/dhcpapi"
+	"nagare/internal/punt"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 )
-
-// leaseSeconds is how long an address may be used before it must be asked for again.
-const leaseSeconds = 86400
 
 // dhcpFeed keeps the DHCP configuration of each node that asks for one, up to date by what it read.
 type dhcpFeed struct {
@@ -29,9 +27,10 @@ type dhcpFeed struct {
 }
 
 type nodeDHCP struct {
-	cfg   dhcpapi.Config
-	reads map[store.Dep]struct{}
-	seq   uint64 // of the state it was computed from
+	cfg      dhcpapi.Config
+	reads    map[store.Dep]struct{}
+	networks map[model.NetworkID]struct{} // that it serves
+	seq      uint64                       // of the state it was computed from
 }
 
 func newDHCPFeed(st *store.Store) *dhcpFeed {
@@ -50,7 +49,7 @@ func (f *dhcpFeed) run(ctx context.Context) error {
 		f.mu.Lock()
 		moved := false
 		for name, n := range f.nodes {
-			if n.seq < snap.Seq() && touched(ch, n.reads) {
+			if n.seq < snap.Seq() && (touched(ch, n.reads) || n.retold(ch)) {
 				moved = f.compute(name, n, snap) || moved
 			}
 		}
@@ -74,11 +73,36 @@ func touched(ch *store.Changes, reads map[store.Dep]struct{}) bool {
 	return false
 }
 
+// retold reports whether the node's clients are to be told something else that no flow depends on, and that therefore is no
+// part of what a change is said to have touched: a port's name and options, a network's domain.
+func (n *nodeDHCP) retold(ch *store.Changes) bool {
+	for _, r := range ch.Records {
+		var network model.NetworkID
+		switch was := r.Before.(type) {
+		case model.Port:
+			if is, ok := r.After.(model.Port); ok && (was.DNSName != is.DNSName || !slices.Equal(was.DHCPOpts, is.DHCPOpts)) {
+				network = is.Network
+			}
+		case model.Network:
+			if is, ok := r.After.(model.Network); ok && was.DNSDomain != is.DNSDomain {
+				network = is.ID
+			}
+		}
+		if _, ok := n.networks[network]; ok {
+			return true
+		}
+	}
+	return false
+}
+
 // compute reports whether the configuration changed. f.mu is held.
 func (f *dhcpFeed) compute(name string, n *nodeDHCP, snap *store.Snapshot) bool {
 	r := snap.Track()
 	ports := dhcpPorts(r, name)
-	n.reads, n.seq = map[store.Dep]struct{}{}, snap.Seq()
+	n.reads, n.networks, n.seq = map[store.Dep]struct{}{}, map[model.NetworkID]struct{}{}, snap.Seq()
+	for i := range ports {
+		n.networks[model.NetworkID(ports[i].NetworkID)] = struct{}{}
+	}
 	r.Reads(func(d store.Dep) { n.reads[d] = struct{}{} })
 	if n.cfg.Revision != 0 && reflect.DeepEqual(ports, n.cfg.Ports) {
 		return false
@@ -123,7 +147,7 @@ func dhcpPorts(r store.Reader, node string) []dhcpapi.Port {
 			continue
 		}
 		port := dhcpapi.Port{PortID: id, NetworkID: string(p.Network), Tap: p.ID.TapName(), MAC: p.MAC.String(), MTU: net.MTU,
-			Domain: "openstacklocal"}
+			Domain: punt.Domain(&net)}
 		served := map[model.SubnetID]bool{}
 		for _, f := range p.FixedIPs {
 			s, ok := tables.Subnets.Get(r, f.Subnet)
@@ -131,7 +155,7 @@ func dhcpPorts(r store.Reader, node string) []dhcpapi.Port {
 				continue
 			}
 			served[s.ID] = true
-			a := dhcpapi.Address{IP: f.Addr, SubnetID: string(s.ID), CIDR: s.CIDR, Gateway: s.Gateway, DNS: s.DNSNameservers, LeaseSeconds: leaseSeconds}
+			a := dhcpapi.Address{IP: f.Addr, SubnetID: string(s.ID), CIDR: s.CIDR, Gateway: s.Gateway, DNS: s.DNSNameservers, LeaseSeconds: punt.LeaseSeconds}
 			for _, rt := range s.HostRoutes {
 				a.Routes = append(a.Routes, dhcpapi.Route{Destination: rt.Destination, NextHop: rt.NextHop})
 			}
@@ -141,9 +165,14 @@ func dhcpPorts(r store.Reader, node string) []dhcpapi.Port {
 			if q.ID == p.ID {
 				continue
 			}
+			extras, _ := punt.Extras(&q)
+			var options []dhcpapi.Option
+			for _, o := range extras {
+				options = append(options, dhcpapi.Option(o))
+			}
 			for _, f := range q.FixedIPs {
 				if served[f.Subnet] {
-					port.Hosts = append(port.Hosts, dhcpapi.Host{MAC: q.MAC.String(), IP: f.Addr, Hostname: HostName(f.Addr.String())})
+					port.Hosts = append(port.Hosts, dhcpapi.Host{MAC: q.MAC.String(), IP: f.Addr, Hostname: punt.HostName(&q, f.Addr), Options: options})
 				}
 			}
 		}
@@ -153,9 +182,4 @@ func dhcpPorts(r store.Reader, node string) []dhcpapi.Port {
 		out = append(out, port)
 	}
 	return out
-}
-
-// HostName is the name that an address without a name of its own gets: host-10-11-12-3.
-func HostName(addr string) string {
-	return "host-" + strings.NewReplacer(".", "-", ":", "-").Replace(addr)
 }

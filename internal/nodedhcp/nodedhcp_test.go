@@ -279,6 +279,29 @@ func TestConvertKeepsWhatIsSound(t *testing.T) {
 	}
 }
 
+// TestConvertOptions: what the server encoded passes through JSON to the responder as it was.
+func TestConvertOptions(t *testing.T) {
+	p := port("tapO", "10.11.12.3")
+	p.Hosts[0].Options = []dhcpapi.Option{{Code: 67, Data: []byte("x")}, {Code: 3}}
+	b, err := json.Marshal(dhcpapi.Config{Ports: []dhcpapi.Port{p}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c dhcpapi.Config
+	if err := json.Unmarshal(b, &c); err != nil {
+		t.Fatal(err)
+	}
+	got, err := convert(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, hosts := range got["tapO"].Hosts {
+		if o := hosts[0].Options; len(o) != 2 || o[0].Code != 67 || string(o[0].Data) != "x" || !o[1].TakesBack() {
+			t.Errorf("options %+v", o)
+		}
+	}
+}
+
 func TestFilterDropsForeignTraffic(t *testing.T) {
 	plug(t, "tapF", "peerF")
 	l, err := netlink.LinkByName("tapF")

@@ -21,6 +21,7 @@ import (
 
 	"nagare/internal/nodedhcp/dhcpapi"
 	"nagare/internal/responder"
+	"nagare/internal/responder/dhcpopt"
 )
 
 const (
@@ -236,10 +237,18 @@ func convert(c *dhcpapi.Config) (map[string]*responder.Network, error) {
 				continue
 			}
 			if h.IP.Is4() {
-				n.Hosts[mac] = append(n.Hosts[mac], responder.Host{IP: h.IP, Name: h.Hostname})
+				n.Hosts[mac] = append(n.Hosts[mac], responder.Host{IP: h.IP, Name: h.Hostname, Options: options(h.Options)})
 			}
 		}
 		out[p.Tap] = n
 	}
 	return out, errors.Join(faults...)
+}
+
+func options(in []dhcpapi.Option) []dhcpopt.Option {
+	var out []dhcpopt.Option
+	for _, o := range in {
+		out = append(out, dhcpopt.Option(o))
+	}
+	return out
 }

@@ -3,6 +3,7 @@
 package punt
 
 import (
+	"encoding/binary"
 	"math"
 	"net/netip"
 	"strings"
@@ -23,8 +24,8 @@ const defaultDomain = "openstacklocal"
 
 // dhcp answers one frame of the port's DHCP client.
 func dhcp(r store.Reader, port *model.Port, frame []byte) []byte {
-	if frame[12] != 0x08 || frame[13] != 0x00 {
-		return nil // the flow sends up IPv4 alone
+	if binary.BigEndian.Uint16(frame[12:14]) != etherIPv4 {
+		return nil // the flow sends up nothing else, and a node that does asks for another service
 	}
 	n := network(r, port)
 	if n == nil {

@@ -196,7 +196,8 @@ func TestNoAnswer(t *testing.T) {
 		"short":                         {packet: func(p *Packet) { p.Data = p.Data[:13] }},
 		"truncated":                     {packet: func(p *Packet) { p.Data = p.Data[:100] }},
 		"vlan tag":                      {packet: func(p *Packet) { p.Data[12], p.Data[13] = 0x81, 0 }},
-		"arp":                           {packet: func(p *Packet) { p.Data[13] = 6 }},
+		"unbound, said by no node":      {packet: func(p *Packet) { p.Node = "" }, cloud: change(me.ID, func(p *model.Port) { p.Host = "" })},
+		"arp":                           {packet: func(p *Packet) { p.Data = arpFor("10.11.255.2") }},
 		"port down":                     {cloud: change(me.ID, func(p *model.Port) { p.AdminStateUp = false })},
 		"port unbound":                  {cloud: change(me.ID, func(p *model.Port) { p.Host = "" })},
 		"port bound elsewhere":          {cloud: change(me.ID, func(p *model.Port) { p.Host = "elsewhere" })},
@@ -239,6 +240,15 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
+// arpFor is the third instance's question for an address.
+func arpFor(target string) []byte {
+	me := vm(3)
+	out := append(bytes.Repeat([]byte{0xff}, 6), me.MAC[:]...)
+	out = append(out, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1)
+	out = append(append(out, me.MAC[:]...), me.FixedIPs[0].Addr.AsSlice()...)
+	return append(append(out, make([]byte, 6)...), netip.MustParseAddr(target).AsSlice()...)
+}
+
 // An allowed pair lets a port send as another MAC, but nothing is reserved for that.
 func TestAllowedPairHasNoReservation(t *testing.T) {
 	st := cloud(t, 1, func(tx *store.Txn) {
@@ -263,6 +273,16 @@ func TestCostIsTheNetworksSubnets(t *testing.T) {
 		count := 0
 		r.Reads(func(store.Dep) { count++ })
 		return count
+	}
+	// A frame that is not the port's own costs no more than finding that out.
+	r := cloud(t, 3).Snapshot().Track()
+	p := discover(3)
+	copy(p.Data[6:12], stranger[:])
+	Answer(r, p)
+	count := 0
+	r.Reads(func(store.Dep) { count++ })
+	if count > 2 {
+		t.Errorf("%d reads for a foreign frame", count)
 	}
 	if few, many := reads(10), reads(1000); few != many || few > 10 {
 		t.Errorf("%d reads among 10 ports, %d among 1000", few, many)

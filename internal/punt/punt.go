@@ -42,8 +42,10 @@ func Answer(r store.Reader, p Packet) [][]byte {
 	return nil
 }
 
-// etherHeader is the length of an Ethernet header without a tag.
-const etherHeader = 14
+const (
+	etherHeader = 14 // octets of an Ethernet header without a tag
+	etherIPv4   = 0x0800
+)
 
 // source finds the port that sent the packet. The key comes from a register, so from the node: it counts only if the port is
 // bound there (decision 24: a node that was broken into answers for its own ports). And the frame must be the port's own.

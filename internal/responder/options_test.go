@@ -95,6 +95,7 @@ func TestHostOptionsNeverExceedTheLimit(t *testing.T) {
 	for i := range 62 {
 		n = with(t, n, fmt.Sprint(151+i), strings.Repeat("x", 255))
 	}
+	n = with(t, n, "netmask", "255.255.0.0", "lease-time", "1h")
 	offer := n.DHCPv4(request(t, vm01, dhcpv4.MessageTypeDiscover))
 	if got := len(offer.ToBytes()) + ipUDPHeader; got > 576 {
 		t.Errorf("%d octets to a client that named no limit", got)

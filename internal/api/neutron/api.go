@@ -42,6 +42,8 @@ type Config struct {
 	UnderlayMTU int
 	// DNSDomain is the suffix of ports' names, default "openstacklocal.".
 	DNSDomain string
+	// NativeDHCP says that the controller serves DHCP: our DHCP ports are on no node, and ACTIVE. DHCPServerHost is then needed.
+	NativeDHCP bool
 	// DHCPServerHost is the host that DHCP ports' device ids name; empty: the node that the port is placed on.
 	DHCPServerHost string
 	Log            *slog.Logger

@@ -31,6 +31,12 @@ func ownDHCP(p *model.Port) bool {
 	return p.IsDHCP() && (p.DeviceID == unplacedDevice || strings.HasPrefix(p.DeviceID, "dhcp") && strings.HasSuffix(p.DeviceID, "-"+string(p.Network)))
 }
 
+// servesNatively reports whether a port is a DHCP port that the controller answers for: nothing need be plugged for it, so it is
+// ACTIVE from its commit on (decision 6).
+func (v *view) servesNatively(p *model.Port) bool {
+	return v.api.cfg.NativeDHCP && p.Host == "" && p.AdminStateUp && ownDHCP(p)
+}
+
 // syncDHCP gives the network the DHCP port that its subnets ask for: one port with an address of each subnet that has DHCP,
 // none without such a subnet.
 func (w *work) syncDHCP(id model.NetworkID) error {
@@ -117,8 +123,12 @@ func (w *work) subnetKey(id model.SubnetID) model.Key {
 	return s.Key
 }
 
-// place puts a DHCP port on the node that serves it, if there is one.
+// place puts a DHCP port on the node that serves it, if there is one; a native one on none, with the server as its device.
 func (w *work) place(p *model.Port) {
+	if w.api.cfg.NativeDHCP {
+		p.Host, p.DeviceID = "", dhcpDevice(w.api.cfg.DHCPServerHost, p.Network)
+		return
+	}
 	p.Host, p.DeviceID = "", unplacedDevice
 	if node, ok := alloc.PlaceDHCP(w.tx); ok {
 		p.Host = node
@@ -132,29 +142,72 @@ func (w *work) place(p *model.Port) {
 
 // PlaceDHCPPorts puts the DHCP ports that no node serves onto one: those that were made before any network node was known,
 // and those whose node was removed. A port that is placed stays where it is, because moving it interrupts its clients. Call
-// it when nodes appear or go; without anything to do it costs a look-up per node.
+// it when nodes appear or go; without anything to do it costs a look-up per node. With native DHCP there is nothing to place.
 func (a *API) PlaceDHCPPorts(ctx context.Context) error {
-	if len(unplaced(a.store.Snapshot())) == 0 {
+	if a.cfg.NativeDHCP {
 		return nil
 	}
-	o := store.Origin{Request: "req-" + uuid.NewString(), User: "nagare", Action: "place dhcp ports"}
+	return a.placeAnew(ctx, "place dhcp ports", unplaced(a.store.Snapshot()))
+}
+
+// SettleDHCP brings the DHCP ports of a store to the way of DHCP that is configured: with native DHCP none of ours is on a node,
+// else all are, if there is a node. Addresses and MACs stay, so clients keep their leases and renew them at the same server.
+// Call it before nodes are served.
+func (a *API) SettleDHCP(ctx context.Context) error {
+	snap := a.store.Snapshot()
+	var ports []model.Port
+	for p := range dhcpPortsByHost.By(snap, "") {
+		if ownDHCP(&p) && (p.DeviceID == unplacedDevice) == a.cfg.NativeDHCP {
+			ports = append(ports, p)
+		}
+	}
+	if !a.cfg.NativeDHCP {
+		return a.placeAnew(ctx, "place dhcp ports", ports)
+	}
+	for host := range dhcpHosts.Members(snap, tables.All) {
+		for p := range dhcpPortsByHost.By(snap, host) {
+			if ownDHCP(&p) {
+				ports = append(ports, p)
+			}
+		}
+	}
+	return a.placeAnew(ctx, "take dhcp ports off nodes", ports)
+}
+
+// placeAnew places ports in one transaction, or in several if the store takes no more at once.
+func (a *API) placeAnew(ctx context.Context, action string, ports []model.Port) error {
+	if len(ports) == 0 {
+		return nil
+	}
+	o := store.Origin{Request: "req-" + uuid.NewString(), User: "nagare", Action: action}
 	_, err := a.store.Commit(ctx, o, func(tx *store.Txn) error {
 		w := &work{view: view{r: tx, api: a}, tx: tx, now: a.cfg.Now().UTC().Truncate(time.Second)}
-		for _, p := range unplaced(tx) {
-			was := p.Host
-			if w.place(&p); p.Host == was {
+		for _, p := range ports {
+			p, ok := tables.Ports.Get(tx, p.ID)
+			if !ok || !ownDHCP(&p) {
+				continue
+			}
+			host, device := p.Host, p.DeviceID
+			if w.place(&p); p.Host == host && p.DeviceID == device {
 				continue
 			}
 			w.touch(&p.Std)
 			if err := putPort(tx, p); err != nil {
 				return err
 			}
-			if was != "" {
+			if host != "" {
 				w.down(p.ID, "moved")
 			}
 		}
 		return nil
 	})
+	var large *store.TooLargeError
+	if half := len(ports) / 2; errors.As(err, &large) && half > 0 {
+		if err := a.placeAnew(ctx, action, ports[:half]); err != nil {
+			return err
+		}
+		return a.placeAnew(ctx, action, ports[half:])
+	}
 	return err
 }
 

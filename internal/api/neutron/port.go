@@ -145,6 +145,9 @@ func groupIDs(ids []model.SecurityGroupID) any {
 
 // portStatus is the observed status; a port that nothing was observed of is down.
 func portStatus(v *view, p *model.Port) any {
+	if v.servesNatively(p) {
+		return model.StatusActive
+	}
 	if s, ok := tables.Statuses.Get(v.r, p.ID); ok && p.Host != "" {
 		return s.Status
 	}

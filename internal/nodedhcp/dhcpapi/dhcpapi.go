@@ -64,4 +64,12 @@ type Host struct {
 	MAC      string     `json:"mac"`
 	IP       netip.Addr `json:"ip"`
 	Hostname string     `json:"hostname"`
+	Options  []Option   `json:"options,omitempty"` // go over the network's own of the same code
+}
+
+// Option is a DHCPv4 option as it is on the wire. Code 255 is none: its data is the header's siaddr. A router (3) or routes (121,
+// 249) without data say that the host gets none.
+type Option struct {
+	Code uint8  `json:"code"`
+	Data []byte `json:"data,omitempty"`
 }
