@@ -13,13 +13,14 @@ type Kind string
 
 // The kinds. A kind's name is part of a stored record and never changes.
 const (
-	Network Kind = "network"
-	Subnet  Kind = "subnet"
-	Port    Kind = "port"
-	Router  Kind = "router"
-	Node    Kind = "node"
-	Rule    Kind = "rule"
-	Groups  Kind = "group-set"
+	Network  Kind = "network"
+	Subnet   Kind = "subnet"
+	Port     Kind = "port"
+	Router   Kind = "router"
+	Node     Kind = "node"
+	Rule     Kind = "rule"
+	Groups   Kind = "group-set"
+	Floating Kind = "floating-ip"
 )
 
 // counter is the state of one kind's keys.
@@ -38,6 +39,8 @@ var (
 	SubnetsByKey  = store.DeclareIndex(tables.Schema, tables.Subnets, "key", func(s model.Subnet) []string { return keyText(s.Key) })
 	PortsByKey    = store.DeclareIndex(tables.Schema, tables.Ports, "key", func(p model.Port) []string { return keyText(p.Key) })
 	NodesByKey    = store.DeclareIndex(tables.Schema, tables.Nodes, "key", func(n model.Node) []string { return keyText(n.Key) })
+	RoutersByKey  = store.DeclareIndex(tables.Schema, tables.Routers, "key", func(r model.Router) []string { return keyText(r.Key) })
+	FloatingByKey = store.DeclareIndex(tables.Schema, tables.FloatingIPs, "key", func(f model.FloatingIP) []string { return keyText(f.Key) })
 	RulesByKey    = store.DeclareIndex(tables.Schema, tables.Rules, "key", func(r model.SecurityGroupRule) []string { return keyText(r.Key) })
 )
 
@@ -79,6 +82,10 @@ func (k Kind) taken(r store.Reader, key model.Key) bool {
 		_, ok = NodesByKey.First(r, text)
 	case Rule:
 		_, ok = RulesByKey.First(r, text)
+	case Router:
+		_, ok = RoutersByKey.First(r, text)
+	case Floating:
+		_, ok = FloatingByKey.First(r, text)
 	case Groups:
 		_, ok = tables.GroupSets.Get(r, text)
 	}

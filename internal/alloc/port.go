@@ -21,6 +21,9 @@ func PutPort(tx *store.Txn, p model.Port) error {
 	if p.GroupSet, err = groupSet(tx, p.SecurityGroups); err != nil {
 		return err
 	}
+	if p.Router = ""; p.IsRouterPort() {
+		p.Router = model.RouterID(p.DeviceID)
+	}
 	if had && old.Host != p.Host {
 		freeSlot(tx, old.Host, p.ID)
 	}

@@ -16,6 +16,8 @@ type (
 	SecurityGroupID     string
 	SecurityGroupRuleID string
 	AddressGroupID      string
+	RouterID            string
+	FloatingIPID        string
 	ProjectID           string
 	NodeID              string
 )

@@ -132,6 +132,7 @@ type PortPlane struct {
 	FixedIPs       []FixedIP         `json:"fixed_ips"`
 	AdminStateUp   bool              `json:"admin_state_up"`
 	DeviceOwner    string            `json:"device_owner"`
+	Router         RouterID          `json:"router_id,omitempty"`       // whose interface or gateway it is, from its device_id
 	Host           NodeID            `json:"binding_host_id,omitempty"` // where the port lives; empty: nowhere yet
 	PortSecurity   bool              `json:"port_security_enabled"`
 	SecurityGroups []SecurityGroupID `json:"security_groups"`

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// RouterPlane is the data-plane part of a Router. Its interfaces and its gateway are ports (PortPlane.Router names it).
+type RouterPlane struct {
+	Key          Key     `json:"key"`
+	AdminStateUp bool    `json:"admin_state_up"`
+	GatewayPort  PortID  `json:"gateway_port,omitempty"` // its port on an external network; "": none
+	EnableSNAT   bool    `json:"enable_snat"`
+	Routes       []Route `json:"routes,omitempty"`
+}
+
+// Router joins networks of a tenant, and these with an external one.
+type Router struct {
+	ID RouterID `json:"id"`
+	Std
+	RouterPlane
+	AvailabilityHints []string `json:"availability_zone_hints,omitempty"`
+}
+
+// FloatingIPPlane is the data-plane part of a FloatingIP.
+type FloatingIPPlane struct {
+	Key       Key        `json:"key"`
+	Network   NetworkID  `json:"floating_network_id"`
+	Addr      netip.Addr `json:"floating_ip_address"`
+	FloatPort PortID     `json:"floating_port"`             // holds the address on the external network
+	Port      PortID     `json:"port_id,omitempty"`         // whose address it stands for; "": nobody's
+	Fixed     netip.Addr `json:"fixed_ip_address,omitzero"` // which of them
+	Router    RouterID   `json:"router_id,omitempty"`
+}
+
+// FloatingIP is an external address that stands for a fixed one.
+type FloatingIP struct {
+	ID FloatingIPID `json:"id"`
+	Std
+	FloatingIPPlane
+	DNSName   string `json:"dns_name,omitempty"`
+	DNSDomain string `json:"dns_domain,omitempty"`
+}
+
+// Gateway says which node carries a router's traffic with its external network: one at every instant.
+type Gateway struct {
+	Router RouterID  `json:"router"`
+	Node   NodeID    `json:"node"`
+	Since  time.Time `json:"since"`
+}
+
+// Neighbour is the link address of a next hop on an external network, as a gateway node observed it. It is persisted: flows
+// depend on it.
+type Neighbour struct {
+	Network NetworkID  `json:"network"`
+	Addr    netip.Addr `json:"addr"`
+	MAC     MAC        `json:"mac"`
+	Since   time.Time  `json:"since"`
+}
+
+// NeighbourKey is the store key of a Neighbour.
+func NeighbourKey(n NetworkID, a netip.Addr) string { return string(n) + "|" + a.String() }
+
+// routerOwners are the device owners of routers' ports (Neutron's DEVICE_OWNER_ROUTER_*).
+var routerOwners = []string{OwnerRouterInterface, OwnerRouterGateway, "network:router_interface_distributed", "network:ha_router_replicated_interface"}
+
+// IsRouterPort reports whether the port is an interface or the gateway of a router.
+func (p *PortPlane) IsRouterPort() bool { return slices.Contains(routerOwners, p.DeviceOwner) }
+
+// IsRouterInterface reports whether the port joins a tenant's network to a router.
+func (p *PortPlane) IsRouterInterface() bool {
+	return p.IsRouterPort() && p.DeviceOwner != OwnerRouterGateway
+}
