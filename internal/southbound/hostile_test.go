@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,6 +32,21 @@ type fakeNode struct {
 	db   *ovsdbtest.Server
 	sw   *oftest.Switch
 	outs chan *openflow.PacketOut // packet-outs; the newest are lost if nobody takes them
+
+	mu      sync.Mutex
+	flushes map[uint16]int // zones -> how often they were flushed
+}
+
+// flushed is how often each zone was flushed, as "zone:times ...".
+func (n *fakeNode) flushed() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var out []string
+	for z, times := range n.flushes {
+		out = append(out, fmt.Sprintf("%d:%d", z, times))
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
 }
 
 // fake starts a node that dials the site with both protocols, as soon as the site has told it its datapath id.
@@ -48,7 +65,7 @@ func (s *site) fake(name string) *fakeNode {
 
 func (s *site) fakeWith(name string, out func(*openflow.PacketOut)) *fakeNode {
 	s.t.Helper()
-	n := &fakeNode{db: ovsdbtest.New(ovsdbtest.Options{Root: ovsdb.Fields{
+	n := &fakeNode{flushes: map[uint16]int{}, db: ovsdbtest.New(ovsdbtest.Options{Root: ovsdb.Fields{
 		"external_ids": ovsdb.StringMap(map[string]string{"hostname": name}),
 		"other_config": ovsdb.StringMap(map[string]string{"local_ip": "192.168.0." + map[string]string{"a": "10", "b": "11"}[name]}),
 	}})}
@@ -58,7 +75,11 @@ func (s *site) fakeWith(name string, out func(*openflow.PacketOut)) *fakeNode {
 	}
 	s.until(name+" recorded", func() bool { _, ok := tables.Nodes.Get(s.st.Snapshot(), model.NodeID(name)); return ok })
 	rec, _ := tables.Nodes.Get(s.st.Snapshot(), model.NodeID(name))
-	n.sw = oftest.New(oftest.Options{DatapathID: rec.DatapathID(), OnPacketOut: out})
+	n.sw = oftest.New(oftest.Options{DatapathID: rec.DatapathID(), OnPacketOut: out, OnFlush: func(zone uint16) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.flushes[zone]++
+	}})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -312,6 +312,9 @@ func reopen(t testing.TB, old *store.Store) *store.Store {
 		for id, v := range tables.Ports.All(r) {
 			tables.Ports.Put(tx, id, v)
 		}
+		for key, v := range tables.Slots.All(r) {
+			tables.Slots.Put(tx, key, v)
+		}
 		for id, v := range tables.Nodes.All(r) {
 			tables.Nodes.Put(tx, id, v)
 		}

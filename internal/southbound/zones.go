@@ -42,7 +42,9 @@ type zoneKeeper struct {
 }
 
 // pace is the least time between two looks at a node's dirty slots, so that many that come together are flushed together.
-func (k *zoneKeeper) pace() time.Duration { return k.t.hub.cfg.Timings.Flush / 8 }
+func (k *zoneKeeper) pace() time.Duration {
+	return min(k.t.hub.cfg.Timings.Flush/8, 200*time.Millisecond)
+}
 
 // keepZones runs until ctx ends.
 func (t *target) keepZones(ctx context.Context) {

@@ -178,7 +178,13 @@ func (ss *session) respond(h of.Header, m of.Message, out *[]byte) (of.Message, 
 		return nil, nil
 	case *of.SetControllerID:
 		return nil, nil
-	case *of.CTFlushZone, *of.CTFlush:
+	case *of.CTFlushZone:
+		s.counts.CTFlushes++
+		if s.opt.OnFlush != nil {
+			s.opt.OnFlush(m.Zone)
+		}
+		return nil, nil
+	case *of.CTFlush:
 		s.counts.CTFlushes++
 		return nil, nil
 	case *of.Experimenter:

@@ -24,6 +24,8 @@ type Options struct {
 	Versions uint32
 	// OnPacketOut is called for each packet-out, on the session's goroutine.
 	OnPacketOut func(*of.PacketOut)
+	// OnFlush is called for each conntrack zone that is flushed, on the session's goroutine.
+	OnFlush func(zone uint16)
 }
 
 // Counts is what a switch has seen since it was made.
