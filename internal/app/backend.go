@@ -5,18 +5,13 @@ package app
 import (
 	"context"
 	"fmt"
-	"path"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"nagare/internal/api/admin"
-	"nagare/internal/flow"
-	"nagare/internal/identity"
 	"nagare/internal/model"
 	"nagare/internal/nodedhcp/dhcpapi"
-	"nagare/internal/pipeline"
 	"nagare/internal/southbound"
 	"nagare/internal/store"
 	"nagare/internal/tables"
@@ -170,78 +165,6 @@ func portName(r store.Reader, e southbound.LinkEnd) string {
 	return strconv.FormatUint(uint64(e.OFPort), 10)
 }
 
-func (b backend) Flows(ctx context.Context, node string) ([]admin.Flow, error) {
-	fs, ok, err := b.s.hub.Flows(ctx, model.NodeID(node))
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return nil, fmt.Errorf("node %s: %w; see `nagare nodes`", node, admin.ErrNotFound)
-	}
-	owners, err := b.s.hub.Owners(ctx, model.NodeID(node))
-	if err != nil {
-		return nil, err
-	}
-	out := make([]admin.Flow, len(fs))
-	for i, f := range fs {
-		o := owners[f.Key()]
-		out[i] = admin.Flow{Text: f.String(), Rule: o.Rule, Kind: o.Kind, Object: o.Object}
-	}
-	return out, nil
-}
-
-func (b backend) ExplainFlow(ctx context.Context, node, text string) (admin.Explanation, error) {
-	if !strings.Contains(text, "actions=") {
-		text += " actions=drop" // only table, priority and match identify a flow
-	}
-	f, err := flow.ParseFlow(text)
-	if err != nil {
-		return admin.Explanation{}, fmt.Errorf("flow: %w: %w", err, admin.ErrBadInput)
-	}
-	return b.explain(ctx, model.NodeID(node), f.Key())
-}
-
-func (b backend) explain(ctx context.Context, node model.NodeID, key flow.Key) (admin.Explanation, error) {
-	fs, ok, err := b.s.hub.Flows(ctx, node)
-	if err != nil {
-		return admin.Explanation{}, err
-	}
-	if !ok {
-		return admin.Explanation{}, fmt.Errorf("node %s: %w; see `nagare nodes`", node, admin.ErrNotFound)
-	}
-	i := slices.IndexFunc(fs, func(f flow.Flow) bool { return f.Key() == key })
-	if i < 0 {
-		return admin.Explanation{}, fmt.Errorf("node %s should hold no flow %v: %w; see `nagare flows %s`", node, key.Flow(0, ""), admin.ErrNotFound, node)
-	}
-	why, err := b.s.hub.Explain(ctx, node, key)
-	if err != nil {
-		return admin.Explanation{}, err
-	}
-	x := admin.Explanation{Node: string(node), Flow: fs[i].String(), Table: pipeline.TableID(key.Table).String()}
-	if t := pipeline.Lookup(pipeline.TableID(key.Table)); t != nil {
-		x.Purpose = t.Purpose
-	}
-	snap := b.s.store.Snapshot()
-	for _, w := range why {
-		r := admin.Reason{Rule: w.Rule, Doc: w.Doc, Source: fmt.Sprintf("%s:%d", shortPath(w.File), w.Line), Kind: w.Kind, Object: w.Object,
-			Name: nameOf(snap, w.Kind, w.Object), Commit: commitOf(snap, w.Kind, w.Object)}
-		for _, c := range w.Because {
-			r.Because = append(r.Because, admin.Cause{Kind: c.Kind, Object: c.ID, Commit: commitOf(snap, c.Kind, c.ID)})
-		}
-		x.Reasons = append(x.Reasons, r)
-	}
-	return x, nil
-}
-
-// shortPath is a source file from the repository's root.
-func shortPath(file string) string {
-	dir, base := path.Split(file)
-	if _, rest, ok := strings.Cut(dir, "/internal/"); ok {
-		return "internal/" + rest + base
-	}
-	return base
-}
-
 func (b backend) ExplainPort(ctx context.Context, id string) (admin.PortReport, error) {
 	snap := b.s.store.Snapshot()
 	p, ok := tables.Ports.Get(snap, model.PortID(id))
@@ -301,47 +224,6 @@ func (b backend) DHCP(ctx context.Context, node string, after uint64) (dhcpapi.C
 		return dhcpapi.Config{}, fmt.Errorf("node: say which one: %w", admin.ErrBadInput)
 	}
 	return b.s.dhcp.Config(ctx, node, after)
-}
-
-// nameOf is the name that users gave an object.
-func nameOf(r store.Reader, kind, id string) string {
-	switch kind {
-	case "network":
-		v, _ := tables.Networks.Get(r, model.NetworkID(id))
-		return v.Name
-	case "subnet":
-		v, _ := tables.Subnets.Get(r, model.SubnetID(id))
-		return v.Name
-	case "port":
-		v, _ := tables.Ports.Get(r, model.PortID(id))
-		return v.Name
-	}
-	return ""
-}
-
-// commitOf is the last commit that changed an object's data-plane part; nil if the object is not stored.
-func commitOf(r store.Reader, kind, id string) *admin.Commit {
-	var info store.Info
-	ok := false
-	switch kind {
-	case "node":
-		info, ok = tables.Nodes.Info(r, model.NodeID(id))
-	case "network":
-		info, ok = tables.Networks.Info(r, model.NetworkID(id))
-	case "subnet":
-		info, ok = tables.Subnets.Info(r, model.SubnetID(id))
-	case "port":
-		info, ok = tables.Ports.Info(r, model.PortID(id))
-	case "security-group":
-		info, ok = tables.SecurityGroups.Info(r, model.SecurityGroupID(id))
-	case "security-group-rule":
-		info, ok = tables.Rules.Info(r, model.SecurityGroupRuleID(id))
-	}
-	if !ok {
-		return nil
-	}
-	c := info.Plane
-	return &admin.Commit{Revision: uint64(c.Revision), Request: c.Request, User: identity.UserName(r, c.User), Action: c.Action, Time: c.Time}
 }
 
 var _ admin.Backend = backend{}

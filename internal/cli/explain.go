@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,17 +23,19 @@ func newExplainCommand() *cobra.Command {
 	var r *remote
 	var node string
 	c := &cobra.Command{
-		Use:   "explain --node NODE FLOW | explain PORT",
+		Use:   "explain NODE FLOW | explain PORT",
 		Short: "Say why a flow is there, or where a port is and what it caused",
 		Long: "For a flow: its table's purpose, the rule and the line of source that made it, the\n" +
-			"object that asked for it, and the change behind it with its request, user and time. The\n" +
-			"flow may be a line of `ovs-ofctl --no-names dump-flows`, counters, actions and all; table,\n" +
-			"priority and match identify it.\n\n" +
+			"objects that asked for it, and the changes behind them with request, user and time. The\n" +
+			"flow may be a line as `ovs-ofctl -O OpenFlow13 dump-flows br-int` prints it, counters,\n" +
+			"actions and names of ports and all; table, priority and match identify it. `cookie=0x4e...`\n" +
+			"alone says whose the cookie is, and which flows of the node carry it.\n\n" +
 			"For a port (id or name): where it is bound and plugged, its status, what is wrong, and\n" +
 			"the flows that it owns. What holds a '=' is taken for a flow; a port whose name does is\n" +
 			"found by its id.",
-		Example: "  nagare explain --node compute 'table=0,priority=32768,in_port=2,dl_src=fa:16:3e:9e:f5:70'\n" +
-			"  nagare explain --node compute \"$(ovs-ofctl --no-names -O OpenFlow13 dump-flows br-int | grep -m1 table=110)\"\n" +
+		Example: "  nagare explain compute 'table=0,priority=32768,in_port=2,dl_src=fa:16:3e:9e:f5:70'\n" +
+			"  nagare explain compute \"$(ovs-ofctl -O OpenFlow13 dump-flows br-int | grep -m1 table=110)\"\n" +
+			"  nagare explain compute cookie=0x4e03000100000011\n" +
 			"  nagare explain vm01\n" +
 			"  nagare explain 178a8b99-17b3-4a0e-97b3-b5b02bc3e2b3 -o json",
 		Args: cobra.MinimumNArgs(1),
@@ -39,15 +43,22 @@ func newExplainCommand() *cobra.Command {
 			if err := out.check(); err != nil {
 				return err
 			}
+			// A node's name has neither; what a flow that was pasted without quotes begins with has.
+			if node == "" && len(args) > 1 && !strings.ContainsAny(args[0], "=,") && strings.Contains(strings.Join(args[1:], " "), "=") {
+				node, args = args[0], args[1:]
+			}
 			// A flow that was pasted without quotes comes in pieces.
 			what := strings.TrimSpace(strings.Join(args, " "))
+			cookie, isCookie := cookieAlone(what)
 			switch {
 			case what == "":
-				return usagef("nothing to explain: give a flow and its node, or a port")
+				return usagef("nothing to explain: give a node and its flow, or a port")
+			case node != "" && isCookie:
+				return explainCookie(c.Context(), c.OutOrStdout(), r, out, node, cookie)
 			case node != "":
 				return explainFlow(c.Context(), c.OutOrStdout(), r, out, node, what)
 			case strings.Contains(what, "="):
-				return usagef("flow %q: say on which node: --node NAME; see `nagare nodes`", what)
+				return usagef("flow %q: say on which node: nagare explain NODE FLOW; see `nagare nodes`", what)
 			}
 			return explainPort(c.Context(), c.OutOrStdout(), r, out, what)
 		},
@@ -57,17 +68,75 @@ func newExplainCommand() *cobra.Command {
 	return c
 }
 
-// flowIdentity is table, priority and match of a flow as people have it at hand: a line of a dump, or what ovs-ofctl takes.
+// cookieAlone is the number in "cookie=N" with nothing beside it.
+func cookieAlone(text string) (string, bool) {
+	number, is := strings.CutPrefix(strings.TrimSuffix(text, ","), "cookie=")
+	number = strings.TrimSuffix(number, "/-1") // ovs-ofctl's way to say: exactly this
+	_, err := strconv.ParseUint(number, 0, 64)
+	return number, is && err == nil
+}
+
+// portName is an in_port of a dump that shows ports by name, which ovs-ofctl does on a terminal.
+var portName = regexp.MustCompile(`\bin_port="?[^",\s]*[A-Za-z][^",\s]*"?`)
+
+// flowIdentity is table, priority and match of a flow as people have it at hand: a line of a dump, or what ovs-ofctl takes. If
+// it names its port, the line is left as it is up to its actions, because only the server knows the node's ports.
 func flowIdentity(text string) (string, error) {
 	// The actions do not count, and those of other tools need not be known here.
 	head, _, _ := strings.Cut(text, "actions=")
 	f, err := flow.ParseFlow(head + " actions=drop")
-	if err != nil {
-		reason := strings.TrimPrefix(err.Error(), fmt.Sprintf("flow %q: ", head+" actions=drop"))
-		return "", usagef("flow %q: %s; paste a line of `ovs-ofctl --no-names dump-flows` or of `nagare flows NODE`; a port is explained without --node", text, reason)
+	if err == nil {
+		line := f.Key().Flow(0, "").String()
+		return strings.TrimSuffix(line, " actions=drop"), nil
 	}
-	line := f.Key().Flow(0, "").String()
-	return strings.TrimSuffix(line, " actions=drop"), nil
+	if named := portName.ReplaceAllString(head, "in_port=1"); named != head {
+		if _, err := flow.ParseFlow(named + " actions=drop"); err == nil {
+			return strings.TrimSpace(head), nil
+		}
+	}
+	reason := strings.TrimPrefix(err.Error(), fmt.Sprintf("flow %q: ", head+" actions=drop"))
+	return "", usagef("flow %q: %s; paste a line of `ovs-ofctl dump-flows` or of `nagare flows NODE`; a port is explained without a node", text, reason)
+}
+
+func explainCookie(ctx context.Context, w io.Writer, r *remote, out *output, node, cookie string) error {
+	path, err := nodePath(node, "/explain")
+	if err != nil {
+		return err
+	}
+	var x admin.CookieReport
+	raw, err := r.get(ctx, path, url.Values{"cookie": {cookie}}, &x)
+	if err != nil {
+		return hinted(err, http.StatusNotFound, "see `nagare nodes` and `nagare flows "+node+"`")
+	}
+	if out.json() {
+		return writeJSON(w, raw)
+	}
+	what := fmt.Sprintf("%s %d", x.What, x.Key)
+	switch {
+	case x.Merged:
+		what += ", merged with others"
+	case x.Table != "":
+		what += fmt.Sprintf(", flow %d of table %s", x.Number, x.Table)
+	}
+	err = writeFields(w,
+		[2]string{"cookie", x.Cookie},
+		[2]string{"node", x.Node},
+		[2]string{"says", what},
+		[2]string{"object", objectText(x.Kind, x.Object, x.Name)},
+		[2]string{"commit", commitText(x.Commit)},
+		[2]string{"flows", fmt.Sprint(len(x.Flows))})
+	for _, f := range x.Flows {
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+		fields := [][2]string{{"flow", f.Text}}
+		for _, a := range f.Authors {
+			fields = append(fields, [2]string{"author", strings.Join([]string{a.Rule, objectText(a.Kind, a.Object, a.Name), orText(commitText(a.Commit), "commit not known")}, "; ")})
+		}
+		err = writeFields(w, fields...)
+	}
+	return err
 }
 
 func explainFlow(ctx context.Context, w io.Writer, r *remote, out *output, node, text string) error {
@@ -111,7 +180,7 @@ func reasonFields(r admin.Reason) [][2]string {
 		{"commit", commitText(r.Commit)},
 	}
 	for _, c := range r.Because {
-		text := objectText(c.Kind, c.Object, "")
+		text := objectText(c.Kind, c.Object, c.Name)
 		if c.Commit != nil {
 			text += ", " + commitText(c.Commit)
 		}

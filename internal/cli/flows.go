@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -52,16 +54,18 @@ func newFlowsCommand() *cobra.Command {
 		Short: "Show the flows that a node should hold, and who owns them",
 		Long: "Prints the desired flows of a node, one a line, as `ovs-ofctl --no-names dump-flows`\n" +
 			"would, without counters. With -o wide, the rule and the object that own each flow stand\n" +
-			"before it. Without NODE: how many there are on each node.",
+			"before it; with -o authors, everybody who asked for it, with the change behind it.\n" +
+			"Without NODE: how many there are on each node.",
 		Example: "  nagare flows\n" +
 			"  nagare flows compute\n" +
 			"  nagare flows compute --table 110 -o wide\n" +
 			"  nagare flows compute --owner 178a8b99-17b3-4a0e-97b3-b5b02bc3e2b3\n" +
+			"  nagare flows compute -o authors\n" +
 			"  nagare flows compute -o json",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if format != "table" && format != "wide" && format != "json" {
-				return usagef("output format %q: use table, wide or json", format)
+			if !slices.Contains([]string{"table", "wide", "authors", "json"}, format) {
+				return usagef("output format %q: use table, wide, authors or json", format)
 			}
 			if c.Flags().Changed("table") && (f.table < 0 || f.table > 254) {
 				return usagef("table %d: want 0 to 254", f.table)
@@ -83,7 +87,7 @@ func newFlowsCommand() *cobra.Command {
 			return w.Flush()
 		},
 	}
-	c.Flags().StringVarP(&format, "output", "o", "table", "output format: table, wide or json")
+	c.Flags().StringVarP(&format, "output", "o", "table", "output format: table, wide, authors or json")
 	c.Flags().IntVar(&f.table, "table", -1, "only flows of this table")
 	c.Flags().StringVar(&f.owner, "owner", "", "only flows that the object with this id owns (8 characters will do)")
 	r = addServerFlag(c)
@@ -91,13 +95,17 @@ func newFlowsCommand() *cobra.Command {
 }
 
 // flows asks for a node's flows; each is decoded, and kept as it came.
-func (r *remote) flows(ctx context.Context, node string, f flowFilter) (flows []admin.Flow, raw json.RawMessage, err error) {
+func (r *remote) flows(ctx context.Context, node string, f flowFilter, authors bool) (flows []admin.Flow, raw json.RawMessage, err error) {
 	path, err := nodePath(node, "/flows")
 	if err != nil {
 		return nil, nil, err
 	}
 	var answer struct{ Flows []json.RawMessage }
-	raw, err = r.get(ctx, path, nil, &answer)
+	var query url.Values
+	if authors {
+		query = url.Values{"explain": {"1"}}
+	}
+	raw, err = r.get(ctx, path, query, &answer)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -119,13 +127,25 @@ func (r *remote) flows(ctx context.Context, node string, f flowFilter) (flows []
 
 // printFlows returns how many flows it wrote.
 func printFlows(ctx context.Context, w io.Writer, r *remote, node string, f flowFilter, format string) (int, error) {
-	flows, raw, err := r.flows(ctx, node, f)
+	flows, raw, err := r.flows(ctx, node, f, format == "authors" || format == "json")
 	if err != nil {
 		return 0, err
 	}
 	switch format {
 	case "json":
 		return len(flows), writeJSON(w, raw)
+	case "authors":
+		rows := [][]string{}
+		for _, x := range flows {
+			for i, a := range x.Authors {
+				text := x.Text
+				if i > 0 {
+					text = `"` // the flow above, which several asked for
+				}
+				rows = append(rows, row(a.Rule, objectText(a.Kind, a.Object, a.Name), commitText(a.Commit), text))
+			}
+		}
+		return len(flows), writeTable(w, []string{"RULE", "OBJECT", "COMMIT", "FLOW"}, rows)
 	case "wide":
 		rows := [][]string{}
 		for _, x := range flows {
@@ -155,7 +175,7 @@ func printFlowCounts(ctx context.Context, w io.Writer, r *remote, f flowFilter, 
 	for _, n := range nodes {
 		count := n.Flows
 		if !f.all() {
-			flows, _, err := r.flows(ctx, n.ID, f)
+			flows, _, err := r.flows(ctx, n.ID, f, false)
 			if err != nil {
 				return err
 			}

@@ -44,6 +44,7 @@ type cloud struct {
 	flows    map[string][]admin.Flow
 	explain  map[string]admin.Explanation // by node and flow identity, a blank between
 	ports    map[string]admin.PortReport
+	cookies  map[string]admin.CookieReport // by node
 	wait     func(ctx context.Context, revision uint64) error
 
 	mu      sync.Mutex
@@ -82,12 +83,26 @@ func (c *cloud) Forget(_ context.Context, node, user string) error {
 	return c.change("forget", node, user)
 }
 
-func (c *cloud) Flows(_ context.Context, node string) ([]admin.Flow, error) {
+func (c *cloud) Flows(_ context.Context, node string, authors bool) ([]admin.Flow, error) {
 	fs, ok := c.flows[node]
 	if !ok {
 		return nil, fmt.Errorf("node %s: %w; see `nagare nodes`", node, admin.ErrNotFound)
 	}
+	fs = slices.Clone(fs)
+	for i := range fs {
+		if !authors {
+			fs[i].Authors = nil
+		}
+	}
 	return fs, nil
+}
+
+func (c *cloud) ExplainCookie(_ context.Context, node string, cookie uint64) (admin.CookieReport, error) {
+	x, ok := c.cookies[node]
+	if !ok || x.Cookie != fmt.Sprintf("%#x", cookie) {
+		return x, fmt.Errorf("cookie %#x: port 7: %w; it is gone, or another server's", cookie, admin.ErrNotFound)
+	}
+	return x, nil
 }
 
 func (c *cloud) ExplainFlow(_ context.Context, node, flow string) (admin.Explanation, error) {
@@ -129,6 +144,10 @@ func newCloud() *cloud {
 	entry := admin.Flow{Text: "table=0,priority=32768,in_port=2,dl_src=fa:16:3e:9e:f5:70 actions=set_field:0x435->tun_id,load:0x1->NXM_NX_REG0[],goto_table:20",
 		Rule: "port", Kind: "port", Object: vm01}
 	deliver := admin.Flow{Text: "table=110,priority=32768,tun_id=0x435,dl_dst=fa:16:3e:9e:f5:70 actions=output:2", Rule: "port", Kind: "port", Object: vm01}
+	byPort := admin.Author{Rule: "port", Kind: "port", Object: vm01, Name: "vm01", Commit: create}
+	byRule := admin.Author{Rule: "acl", Kind: "security-group-rule", Object: orphan, Name: "ingress IPv4 tcp 22 from 0.0.0.0/0", Commit: &admin.Commit{Revision: 8, Time: at}}
+	entry.Authors, deliver.Authors = []admin.Author{byPort}, []admin.Author{byPort, byRule}
+	spine.Authors = []admin.Author{{Rule: "bridge", Kind: "node", Object: "compute"}}
 	why := admin.Explanation{Node: "compute", Flow: entry.Text, Table: "0 (classifier)",
 		Purpose: "tells which network a packet belongs to",
 		Reasons: []admin.Reason{{Rule: "port", Doc: "a plugged port: admitted with its own MAC only, and reached by it", Source: "internal/netvirt/l2.go:71",
@@ -157,6 +176,9 @@ func newCloud() *cloud {
 		},
 		flows: map[string][]admin.Flow{"compute": {entry, spine, deliver},
 			"controller": {{Text: "table=0,priority=0 actions=goto_table:20", Rule: "bridge", Kind: "node", Object: "controller"}}},
+		cookies: map[string]admin.CookieReport{"compute": {Node: "compute", Cookie: "0x4e03000100000011", What: "port", Key: 17, Table: "0 (classifier)", Number: 1,
+			Kind: "port", Object: vm01, Name: "vm01", Commit: create, Flows: []admin.Flow{{Text: entry.Text, Authors: entry.Authors}, {Text: spine.Text, Authors: spine.Authors}}},
+			"controller": {Node: "controller", Cookie: "0x4e09ffff00000001", What: "group rule", Key: 1, Merged: true, Flows: []admin.Flow{{Text: deliver.Text, Authors: deliver.Authors}}}},
 		explain: map[string]admin.Explanation{"compute table=0,priority=32768,in_port=2,dl_src=fa:16:3e:9e:f5:70": why},
 		ports: map[string]admin.PortReport{
 			"vm01": {ID: vm01, Name: "vm01", Network: net01, MAC: "fa:16:3e:9e:f5:70", Host: "compute", Plugged: []string{"compute"}, Status: "ACTIVE",

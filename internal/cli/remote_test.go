@@ -59,7 +59,8 @@ func TestFlowIdentity(t *testing.T) {
 		{` cookie=0x0, duration=1s, table=0, n_packets=0, n_bytes=0, in_port=2,dl_src=fa:16:3e:9e:f5:70 actions=output:"tap1"`, want},
 		{" cookie=0x0, duration=1.1s, table=20, n_packets=0, n_bytes=0, send_flow_rem priority=0 actions=goto_table:30\n", "table=20,priority=0"},
 		{"arp", "table=0,priority=32768,arp"},
-		{"table=0,in_port=tap1", ""},
+		{`table=0, n_packets=0, priority=7,in_port="tap1",ip actions=output:tap2`, `table=0, n_packets=0, priority=7,in_port="tap1",ip`}, // the server knows tap1
+		{"table=0,in_port=tap1,colour=1", ""},
 		{"table=0,in_port=2,in_port=3", ""},
 		{"table=zero", ""},
 		{"vm01", ""},
@@ -77,7 +78,7 @@ func TestExplainAPastedLine(t *testing.T) {
 	s := newSite(t, newCloud(), false)
 	line := "cookie=0x8000001, duration=12.5s, table=0, n_packets=3, n_bytes=210, priority=32768,in_port=2,dl_src=fa:16:3e:9e:f5:70 actions=goto_table:20"
 	whole := s.run("explain", "--node", "compute", " "+line+"\n")
-	pieces := s.run(append([]string{"explain", "--node", "compute"}, strings.Fields(line)...)...)
+	pieces := s.run(append([]string{"explain", "compute"}, strings.Fields(line)...)...)
 	if whole.code != exitOK || !strings.Contains(whole.stdout, "internal/netvirt/l2.go:71") || pieces != whole {
 		t.Errorf("whole: %+v\npieces: %+v", whole, pieces)
 	}

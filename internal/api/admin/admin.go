@@ -128,10 +128,46 @@ type TopologyNetwork struct {
 
 // Flow is a desired flow and who owns it.
 type Flow struct {
-	Text   string `json:"flow"`
-	Rule   string `json:"rule,omitempty"`
-	Kind   string `json:"kind,omitempty"`
-	Object string `json:"object,omitempty"`
+	Text    string   `json:"flow"`
+	Rule    string   `json:"rule,omitempty"`
+	Kind    string   `json:"kind,omitempty"`
+	Object  string   `json:"object,omitempty"`
+	Authors []Author `json:"authors,omitempty"` // only if asked for: the owner first, then who shares the flow or contributed to it
+}
+
+// Authored reports whether every author of a flow that was listed with authors is known with the change behind it.
+func (f *Flow) Authored() bool {
+	for _, a := range f.Authors {
+		if a.Rule == "" || a.Object == "" || a.Commit == nil || a.Commit.Revision == 0 {
+			return false
+		}
+	}
+	return len(f.Authors) > 0
+}
+
+// Author is somebody who asked for a flow.
+type Author struct {
+	Rule   string  `json:"rule"`
+	Kind   string  `json:"kind"`
+	Object string  `json:"object"`
+	Name   string  `json:"name,omitempty"`
+	Commit *Commit `json:"commit,omitempty"`
+}
+
+// CookieReport is what a cookie of the standard profile tells, and the flows that carry it.
+type CookieReport struct {
+	Node   string  `json:"node"`
+	Cookie string  `json:"cookie"`
+	What   string  `json:"what"` // the kind of flow's owner in the pipeline's words
+	Key    uint32  `json:"key"`
+	Merged bool    `json:"merged,omitempty"` // several objects share the flow; each flow names them
+	Table  string  `json:"table,omitempty"`
+	Number uint8   `json:"number,omitempty"` // which of the rule's flows in the table
+	Kind   string  `json:"kind,omitempty"`
+	Object string  `json:"object,omitempty"`
+	Name   string  `json:"name,omitempty"`
+	Commit *Commit `json:"commit,omitempty"`
+	Flows  []Flow  `json:"flows"`
 }
 
 // Explanation says why a flow is there.
@@ -159,6 +195,7 @@ type Reason struct {
 type Cause struct {
 	Kind   string  `json:"kind"`
 	Object string  `json:"object"`
+	Name   string  `json:"name,omitempty"`
 	Commit *Commit `json:"commit,omitempty"`
 }
 
@@ -193,8 +230,9 @@ type Backend interface {
 	Approve(ctx context.Context, node, user string) error
 	Forget(ctx context.Context, node, user string) error
 	Topology(context.Context) (Topology, error)
-	Flows(ctx context.Context, node string) ([]Flow, error)
+	Flows(ctx context.Context, node string, authors bool) ([]Flow, error)
 	ExplainFlow(ctx context.Context, node, flow string) (Explanation, error)
+	ExplainCookie(ctx context.Context, node string, cookie uint64) (CookieReport, error)
 	ExplainPort(ctx context.Context, port string) (PortReport, error)
 	Wait(ctx context.Context, revision uint64) error
 	DHCP(ctx context.Context, node string, after uint64) (dhcpapi.Config, error)
@@ -245,11 +283,19 @@ func Handler(b Backend, auth Authorize) http.Handler {
 	get("/status", func(r *http.Request) (any, error) { return b.Status(r.Context()) })
 	get("/nodes", func(r *http.Request) (any, error) { return wrap("nodes")(b.Nodes(r.Context())) })
 	get("/topology", func(r *http.Request) (any, error) { return b.Topology(r.Context()) })
+	// ?explain=1 adds to each flow who asked for it and the change behind it.
 	get("/nodes/{node}/flows", func(r *http.Request) (any, error) {
-		fs, err := b.Flows(r.Context(), r.PathValue("node"))
+		fs, err := b.Flows(r.Context(), r.PathValue("node"), r.URL.Query().Get("explain") == "1")
 		return map[string]any{"flows": fs}, err
 	})
 	get("/nodes/{node}/explain", func(r *http.Request) (any, error) {
+		if s := r.URL.Query().Get("cookie"); s != "" {
+			cookie, err := strconv.ParseUint(s, 0, 64)
+			if err != nil {
+				return nil, errors.Join(ErrBadInput, errors.New("cookie "+strconv.Quote(s)+": want a number such as 0x4e03000000000011"))
+			}
+			return b.ExplainCookie(r.Context(), r.PathValue("node"), cookie)
+		}
 		return b.ExplainFlow(r.Context(), r.PathValue("node"), r.URL.Query().Get("flow"))
 	})
 	get("/ports/{port}/explain", func(r *http.Request) (any, error) { return b.ExplainPort(r.Context(), r.PathValue("port")) })
