@@ -430,6 +430,14 @@ func TestContributionsMerge(t *testing.T) {
 	}
 	want(t, "with a loser", desired(), flow.Flow{Match: thing{In: 1}.flow().Match, Actions: flow.Do(flow.Output(1, 2))}.String())
 	w.commit(thing{ID: "d"}, thing{ID: "a"})
+	// The same flow claimed in another way is a change, though the unit emits what it did.
+	w.commit(part("a", 1))
+	want(t, "a, b and c", desired(), flow.Flow{Match: thing{In: 1}.flow().Match, Actions: flow.Do(flow.Output(1, 2))}.String())
+	w.commit(thing{ID: "c"}, part("a", 2), part("b", 1))
+	if d := w.commit(thing{ID: "a", Node: "n", In: 1, Out: 2, Shared: true}); told(d["n"]) == "" || desired() != (thing{In: 1, Out: 2}).flow().String() {
+		t.Errorf("a wants it for itself: told %q, desired %s", told(d["n"]), desired())
+	}
+	w.commit(thing{ID: "a"}, part("b", 2), part("c", 2))
 	want(t, "without a", desired(), thing{In: 1, Out: 2}.flow().String())
 	d := w.commit(thing{ID: "b"}, thing{ID: "c"})
 	want(t, "nobody", told(d["n"]), "-1>2 +")

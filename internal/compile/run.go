@@ -130,8 +130,8 @@ func (e *Engine) replace(u *unit, out *output) (changed bool) {
 	out.needs, out.each = dedupe(out.needs), dedupe(out.each)
 	was := u.extra()
 	flows := u.flows()
-	same := 0 // so many flows at the start are as before and need not be exchanged
-	for same < len(flows) && same < len(out.flows) && flows[same].is(out.flows[same]) {
+	same := 0 // so many flows at the start are as before, and claimed as before, and need not be exchanged
+	for same < len(flows) && same < len(out.flows) && flows[same].is(out.flows[same]) && kindAt(was.claims, same) == kindAt(out.claims, same) {
 		same++
 	}
 	changed = same < len(flows) || same < len(out.flows) || !slices.Equal(was.claims, out.claims) ||
@@ -162,6 +162,14 @@ func (e *Engine) replace(u *unit, out *output) (changed bool) {
 	e.exchangeNeeds(n, was.needs, out.needs)
 	e.exchangeEach(n, was.each, out.each)
 	return changed
+}
+
+// kindAt is how the i-th flow is claimed.
+func kindAt(claims []claimKind, i int) claimKind {
+	if claims == nil {
+		return exclusive
+	}
+	return claims[i]
 }
 
 // claimFlows enters u as an owner of its flows, of which it has the first ones already, and returns all. Of two flows for one
