@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"nagare/internal/alloc"
 	"nagare/internal/compile"
 	"nagare/internal/flow"
 	"nagare/internal/model"
@@ -25,8 +28,11 @@ type world struct {
 	st     *store.Store
 	w      *store.Watch
 	e      *compile.Engine
+	book   func() *compile.Rulebook
+	of     pipeline.Profile
 	mirror map[string]map[flow.Key]flow.Flow // what switches would hold if they applied every delta
 	rows   map[string]map[compile.RowKey]compile.Row
+	groups map[string]map[uint32]flow.Group
 }
 
 var (
@@ -36,14 +42,17 @@ var (
 	worldGroups = []model.SecurityGroupID{"g1", "g2"}
 )
 
-func newWorld() *world {
+func newWorld() *world { return newWorldOf(Classic, pipeline.Classic) }
+
+func newWorldOf(book func() *compile.Rulebook, of pipeline.Profile) *world {
 	st := store.New(tables.Schema, nil)
-	w := &world{st: st, w: st.Watch(), e: compile.New(Classic(), pipeline.Check),
-		mirror: map[string]map[flow.Key]flow.Flow{}, rows: map[string]map[compile.RowKey]compile.Row{}}
+	w := &world{st: st, w: st.Watch(), e: compile.New(book(), of.Check), book: book, of: of,
+		mirror: map[string]map[flow.Key]flow.Flow{}, rows: map[string]map[compile.RowKey]compile.Row{}, groups: map[string]map[uint32]flow.Group{}}
 	for _, n := range worldNodes {
 		w.e.AddNode(n)
 		w.mirror[n] = map[flow.Key]flow.Flow{}
 		w.rows[n] = map[compile.RowKey]compile.Row{}
+		w.groups[n] = map[uint32]flow.Group{}
 	}
 	return w
 }
@@ -73,12 +82,19 @@ func (w *world) follow(t *rapid.T) {
 				w.rows[n][k] = *c.After
 			}
 		}
+		for k, c := range d.Groups {
+			if c.After == nil {
+				delete(w.groups[n], k)
+			} else {
+				w.groups[n][k] = *c.After
+			}
+		}
 	}
 }
 
-// check compares the incremental state with one compiled from scratch: flows, rows, faults and number of units.
+// check compares the incremental state with one compiled from scratch: flows, rows, groups, faults and number of units.
 func (w *world) check(t *rapid.T) {
-	fresh := compileAll(w.st, worldNodes...)
+	fresh := compileBook(w.st, w.book(), w.of, worldNodes...)
 	for _, n := range worldNodes {
 		want, _ := fresh.Desired(n)
 		got, _ := w.e.Desired(n)
@@ -90,6 +106,9 @@ func (w *world) check(t *rapid.T) {
 		}
 		if !maps.Equal(want.Rows, got.Rows) || !maps.Equal(want.Rows, w.rows[n]) {
 			t.Fatalf("%s: rows differ: want %v got %v mirror %v", n, want.Rows, got.Rows, w.rows[n])
+		}
+		if !maps.Equal(want.Groups, got.Groups) || !maps.Equal(want.Groups, w.groups[n]) {
+			t.Fatalf("%s: groups differ: want %v got %v mirror %v", n, want.Groups, got.Groups, w.groups[n])
 		}
 		if d := cmp.Diff(fresh.Faults(n), w.e.Faults(n)); d != "" {
 			t.Fatalf("%s: faults differ: %s", n, d)
@@ -109,19 +128,23 @@ func step(t *rapid.T, tx *store.Txn) {
 	i := slices.Index(worldPorts, port)
 	switch op := rapid.IntRange(0, 12).Draw(t, "op"); op {
 	case 0: // node appears, gets or loses its tunnel address
-		n := model.Node{ID: node}
+		n := model.Node{ID: node, NodePlane: model.NodePlane{Key: model.Key(1 + slices.Index(worldNodes, string(node)))}}
 		if rapid.IntRange(0, 3).Draw(t, "addressed") > 0 {
 			n.LocalIP = netip.AddrFrom4([4]byte{192, 168, 0, byte(10 + slices.Index(worldNodes, string(node)))})
 		}
+		if rapid.Bool().Draw(t, "mapped") {
+			n.Mappings = map[string]string{"ph": rapid.SampledFrom([]string{"br-ex", "br-ex2", Bridge}).Draw(t, "bridge")}
+		}
 		tables.Nodes.Put(tx, node, n)
 	case 1:
-		types := []model.NetworkType{model.VXLAN, model.VXLAN, model.VXLAN, model.Flat}
+		types := []model.NetworkType{model.VXLAN, model.VXLAN, model.VXLAN, model.Flat, model.VLAN, model.Geneve, model.GRE, model.Local}
 		tables.Networks.Put(tx, net, model.Network{ID: net, NetworkPlane: model.NetworkPlane{
+			Key: model.Key(1 + slices.Index(worldNets, net)), PhysicalNetwork: "ph",
 			Type: rapid.SampledFrom(types).Draw(t, "type"), SegmentationID: rapid.Uint32Range(100, 102).Draw(t, "vni"), AdminStateUp: true}})
 	case 2:
 		tables.Networks.Delete(tx, net)
 	case 3, 4, 5:
-		p := model.Port{ID: port, PortPlane: model.PortPlane{Network: net, Host: node, AdminStateUp: rapid.IntRange(0, 4).Draw(t, "up") > 0,
+		p := model.Port{ID: port, PortPlane: model.PortPlane{Key: model.Key(i + 1), Network: net, Host: node, AdminStateUp: rapid.IntRange(0, 4).Draw(t, "up") > 0,
 			MAC: model.MAC{0xfa, 0x16, 0x3e, 0, 0, byte(rapid.IntRange(1, 4).Draw(t, "mac"))}, PortSecurity: true,
 			DeviceOwner:    rapid.SampledFrom([]string{"compute:nova", "compute:nova", "", model.OwnerDHCP}).Draw(t, "owner"),
 			SecurityGroups: []model.SecurityGroupID{group},
@@ -129,9 +152,25 @@ func step(t *rapid.T, tx *store.Txn) {
 		if p.IsDHCP() {
 			p.PortSecurity, p.SecurityGroups = false, nil
 		}
-		tables.Ports.Put(tx, port, p)
+		switch rapid.IntRange(0, 4).Draw(t, "extra") {
+		case 0:
+			p.PortSecurity, p.SecurityGroups = false, nil
+		case 1:
+			p.AllowedPairs = []model.AddressPair{{Prefix: netip.MustParsePrefix("10.0.0.77/32"),
+				MAC: model.MAC{0xfa, 0x16, 0x3e, 0, 0, byte(rapid.IntRange(3, 6).Draw(t, "pair"))}}}
+		case 2:
+			p.FixedIPs = append(p.FixedIPs, model.FixedIP{Subnet: "s6", Addr: netip.AddrFrom16([16]byte{0: 0xfd, 15: byte(i + 2)})})
+		case 3:
+			p.SecurityGroups = slices.Clone(worldGroups)
+		}
+		if p.IsDHCP() && rapid.Bool().Draw(t, "native") {
+			p.Host = ""
+		}
+		if err := alloc.PutPort(tx, p); err != nil {
+			t.Fatal(err)
+		}
 	case 6:
-		tables.Ports.Delete(tx, port)
+		alloc.DeletePort(tx, port)
 	case 7, 8: // plug, or change the number
 		of := rapid.Uint32Range(0, 5).Draw(t, "ofport")
 		tables.Interfaces.Put(tx, model.InterfaceKey(node, port.TapName()), model.Interface{Node: node, Name: port.TapName(), OFPort: of, IfaceID: port})
@@ -144,6 +183,14 @@ func step(t *rapid.T, tx *store.Txn) {
 	case 10: // a tunnel port gets its number
 		peer := byte(10 + rapid.IntRange(0, len(worldNodes)-1).Draw(t, "peer"))
 		name := TunnelName(netip.AddrFrom4([4]byte{192, 168, 0, peer}))
+		switch rapid.IntRange(0, 5).Draw(t, "kind") {
+		case 0:
+			name = "geneve-" + netip.AddrFrom4([4]byte{192, 168, 0, peer}).String()
+		case 1:
+			name = "vxlan-flow"
+		case 2:
+			name = patchName("ph")
+		}
 		tables.Interfaces.Put(tx, model.InterfaceKey(node, name), model.Interface{Node: node, Name: name, OFPort: rapid.Uint32Range(0, 9).Draw(t, "tunnel")})
 	case 11:
 		id := model.SecurityGroupRuleID(fmt.Sprintf("r%d", rapid.IntRange(1, 4).Draw(t, "rule")))
@@ -164,18 +211,36 @@ func step(t *rapid.T, tx *store.Txn) {
 	}
 }
 
-// TestIncrementalEqualsScratch is the engine's main property, over some two thousand random histories (twenty times what rapid
-// checks, 100 unless its flag says otherwise); at the end of each everything is deleted and every bridge must be back at its
+// TestIncrementalEqualsScratch is the engine's main property, over some two thousand random histories of classic (twenty times what
+// rapid checks, 100 unless its flag says otherwise) and some hundreds of standard; at the end of each everything is deleted and every bridge must be back at its
 // initial flows.
 func TestIncrementalEqualsScratch(t *testing.T) {
-	for range 20 {
-		rapid.Check(t, history)
+	for _, b := range []struct {
+		name   string
+		of     pipeline.Profile
+		book   func() *compile.Rulebook
+		rounds int
+	}{
+		{"classic", pipeline.Classic, Classic, 20},
+		{"standard", pipeline.Standard, func() *compile.Rulebook { return Standard(Options{}) }, 3},
+		{"standard with other options", pipeline.Standard, func() *compile.Rulebook { return Standard(Options{NativeDHCP: true, FlowTunnels: true}) }, 2},
+	} {
+		t.Run(b.name, func(t *testing.T) {
+			for range b.rounds {
+				rapid.Check(t, func(t *rapid.T) { history(t, b.book, b.of) })
+			}
+		})
 	}
 }
 
-func history(t *rapid.T) {
-	w := newWorld()
+func history(t *rapid.T, book func() *compile.Rulebook, of pipeline.Profile) {
+	w := newWorldOf(book, of)
 	w.follow(t)
+	initial := map[string]map[flow.Key]flow.Flow{}
+	for _, n := range worldNodes {
+		d, _ := compileBook(w.st, book(), of, n).Desired(n)
+		initial[n] = d.Flows
+	}
 	for range rapid.IntRange(1, 25).Draw(t, "commits") {
 		mustCommitRapid(t, w.st, func(tx *store.Txn) {
 			for range rapid.IntRange(1, 4).Draw(t, "operations") {
@@ -185,11 +250,14 @@ func history(t *rapid.T) {
 		if rapid.IntRange(0, 3).Draw(t, "lag") > 0 { // else several commits arrive as one step
 			w.follow(t)
 			w.check(t)
+			if of == pipeline.Standard {
+				w.signed(t)
+			}
 		}
 	}
 	mustCommitRapid(t, w.st, func(tx *store.Txn) {
 		for _, p := range worldPorts {
-			tables.Ports.Delete(tx, p)
+			alloc.DeletePort(tx, p)
 		}
 		for _, n := range worldNets {
 			tables.Networks.Delete(tx, n)
@@ -198,8 +266,39 @@ func history(t *rapid.T) {
 	w.follow(t)
 	w.check(t)
 	for _, n := range worldNodes {
-		if got, want := len(w.mirror[n]), len(pipeline.Spine(pipeline.Classic)); got != want {
-			t.Fatalf("%s: %d flows after deleting everything, want the %d initial ones:\n%v", n, got, want, flowLines(w.e, n))
+		if got := w.mirror[n]; !maps.Equal(got, initial[n]) || len(w.groups[n]) > 0 {
+			t.Fatalf("%s: %d flows and %d groups after deleting everything, want the %d initial ones:\n%v", n, len(got), len(w.groups[n]), len(initial[n]), flowLines(w.e, n))
+		}
+	}
+}
+
+var tunIDOf = regexp.MustCompile(`tun_id=(0x[0-9a-f]+)`)
+
+// signed checks that each flow has an owner and a cookie that tells whose it is, and that none names a network that has no
+// port on the node.
+func (w *world) signed(t *rapid.T) {
+	r := w.st.Snapshot()
+	for _, n := range worldNodes {
+		owners, here := w.e.Owners(n), map[string]bool{}
+		for id := range tables.NodeNetworks.Members(r, n) {
+			if net, ok := tables.Networks.Get(r, model.NetworkID(id)); ok {
+				tag, _ := logicalNetwork(&net)
+				here[fmt.Sprintf("%#x", tag)] = true
+				here[fmt.Sprintf("%#x", net.SegmentationID)] = true // in entry flows
+			}
+		}
+		for k, f := range w.mirror[n] {
+			if owners[k].Rule == "" {
+				t.Fatalf("%s: nobody owns %v", n, f)
+			}
+			c, ok := pipeline.UnpackCookie(f.Cookie)
+			if !ok || strings.HasPrefix(c.Kind.String(), "kind ") ||
+				f.Priority > 0 && c.Template != pipeline.TemplateMerged && c.Template>>8 != uint16(f.Table) {
+				t.Fatalf("%s: cookie %#x of %v (%v) tells nothing", n, f.Cookie, f, owners[k])
+			}
+			if m := tunIDOf.FindStringSubmatch(f.Match.String()); m != nil && !here[m[1]] {
+				t.Fatalf("%s: no port of the network is here, but %v (%v)", n, f, owners[k])
+			}
 		}
 	}
 }

@@ -32,8 +32,9 @@ func layer2Alone(o Options) *compile.Rulebook {
 	return b
 }
 
-func compileBook(st *store.Store, b *compile.Rulebook, nodes ...string) *compile.Engine {
-	e := compile.New(b, pipeline.Standard.Check)
+// compileBook compiles nodes from nothing by the rules of a profile.
+func compileBook(st *store.Store, b *compile.Rulebook, of pipeline.Profile, nodes ...string) *compile.Engine {
+	e := compile.New(b, of.Check)
 	for _, n := range nodes {
 		e.AddNode(n)
 	}
@@ -140,5 +141,5 @@ func loadStandard(t *testing.T, ar *txtar.Archive) (st *store.Store, e *compile.
 	if st == nil {
 		return nil, nil
 	}
-	return st, compileBook(st, layer2Alone(o), nodes...)
+	return st, compileBook(st, layer2Alone(o), pipeline.Standard, nodes...)
 }
