@@ -97,7 +97,7 @@ func TestLogLevels(t *testing.T) {
 	}
 }
 
-func commit(t *testing.T, st *store.Store, f func(*store.Txn)) store.Result {
+func commit(t testing.TB, st *store.Store, f func(*store.Txn)) store.Result {
 	t.Helper()
 	r, err := st.Commit(t.Context(), store.Origin{}, func(tx *store.Txn) error { f(tx); return nil })
 	if err != nil {
