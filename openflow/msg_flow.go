@@ -135,6 +135,8 @@ const (
 	GroupAdd    uint16 = 0
 	GroupModify uint16 = 1
 	GroupDelete uint16 = 2
+	// GroupAddOrModify is Open vSwitch's: it makes the group or replaces it (OpenFlow 1.1 and later, Open vSwitch 2.6).
+	GroupAddOrModify uint16 = 0x8000
 
 	GroupTypeAll      uint8 = 0
 	GroupTypeSelect   uint8 = 1

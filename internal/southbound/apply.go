@@ -137,12 +137,17 @@ func (o *ofSession) putMeters(ctx context.Context, meters []flow.Meter) error {
 	if err != nil {
 		return err
 	}
+	bad := map[uint32]bool{}
+	for _, m := range refuses {
+		bad[m.ID] = true
+	}
 	for _, m := range meters {
 		delete(o.refused.meters, m.ID)
-		o.held.meters[m.ID] = struct{}{}
+		if !bad[m.ID] { // one that was there stays as it was
+			o.held.meters[m.ID] = struct{}{}
+		}
 	}
 	for i, m := range refuses {
-		delete(o.held.meters, m.ID) // in doubt it is not there: what needs it goes without
 		o.refused.meters[m.ID] = refused[flow.Meter]{Value: m, Reason: why[i]}
 		o.log.Error("switch refuses a meter; the object that wants it is in fault", "meter", m.String(), "error", why[i])
 	}
@@ -220,7 +225,7 @@ func (o *ofSession) applyFlows(ctx context.Context, cs *changeSet) error {
 	groups := referredFirst(cs.putGroups)
 	for i := range groups { // before the flows that name them
 		delete(o.refused.groups, groups[i].ID)
-		b = append(b, change{msg: groupMod(groupAddOrMod, groups[i]), group: &groups[i]})
+		b = append(b, change{msg: groupMod(openflow.GroupAddOrModify, groups[i]), group: &groups[i]})
 	}
 	for _, f := range cs.delFlows {
 		delete(o.refused.flows, f.Key())

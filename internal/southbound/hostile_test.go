@@ -63,6 +63,14 @@ func (s *site) fake(name string) *fakeNode {
 	return n
 }
 
+// fakeRefusing is fake with a switch that refuses from the beginning.
+func (s *site) fakeRefusing(name string, refuse func(openflow.Message) *openflow.Error) *fakeNode {
+	s.t.Helper()
+	s.refuse = refuse
+	defer func() { s.refuse = nil }()
+	return s.fake(name)
+}
+
 func (s *site) fakeWith(name string, out func(*openflow.PacketOut)) *fakeNode {
 	s.t.Helper()
 	n := &fakeNode{flushes: map[uint16]int{}, db: ovsdbtest.New(ovsdbtest.Options{Root: ovsdb.Fields{
@@ -80,6 +88,7 @@ func (s *site) fakeWith(name string, out func(*openflow.PacketOut)) *fakeNode {
 		defer n.mu.Unlock()
 		n.flushes[zone]++
 	}})
+	n.sw.Refuse(s.refuse)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

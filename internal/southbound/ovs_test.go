@@ -24,6 +24,7 @@ import (
 	"nagare/internal/pipeline"
 	"nagare/internal/store"
 	"nagare/internal/tables"
+	"nagare/openflow"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,6 +40,7 @@ type site struct {
 	stop      func()
 	ovsdbPort int
 	ofPort    int
+	refuse    func(openflow.Message) *openflow.Error // of the next fake
 }
 
 func newSite(t testing.TB, st *store.Store, ovsdbPort, ofPort int) *site {

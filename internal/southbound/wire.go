@@ -9,9 +9,6 @@ import (
 	"nagare/openflow"
 )
 
-// groupAddOrMod replaces a group or makes it: an extension that Open vSwitch takes with OpenFlow 1.1 and later (since 2.6).
-const groupAddOrMod = 0x8000
-
 func flowMod(cmd openflow.FlowCommand, f flow.Flow) *openflow.FlowMod {
 	m := &openflow.FlowMod{Command: cmd, Table: f.Table, Priority: f.Priority, Cookie: f.Cookie, Match: []byte(f.Match),
 		OutPort: openflow.PortAny, OutGroup: openflow.GroupAny}
@@ -50,5 +47,9 @@ func wireMeter(c openflow.MeterConfig) (flow.Meter, error) {
 	if len(c.Bands) != 1 || c.Bands[0].Type != openflow.BandDrop {
 		return flow.Meter{}, errors.New("not a single drop band")
 	}
-	return flow.Meter{ID: c.ID, Packets: c.Flags&openflow.MeterPktps != 0, Rate: c.Bands[0].Rate, Burst: c.Bands[0].Burst}, nil
+	m := flow.Meter{ID: c.ID, Packets: c.Flags&openflow.MeterPktps != 0, Rate: c.Bands[0].Rate}
+	if c.Flags&openflow.MeterBurst != 0 { // without it the switch tells a burst of its own choice
+		m.Burst = c.Bands[0].Burst
+	}
+	return m, nil
 }

@@ -257,6 +257,8 @@ func (x *tx) groupMod(m *of.GroupMod) *of.Error {
 			return fail(of.ErrTypeGroupModFailed, groupExists)
 		}
 		set(x, t.groups, m.ID, desc)
+	case of.GroupAddOrModify:
+		set(x, t.groups, m.ID, desc)
 	case of.GroupModify:
 		if !exists {
 			return fail(of.ErrTypeGroupModFailed, unknownGroup)
