@@ -44,7 +44,7 @@ import (
 const (
 	DefaultName    = "nagare"
 	DefaultDir     = "/var/lib/nagare-lab"
-	DefaultProfile = "classic"
+	DefaultProfile = profileStandard
 	DefaultHostIP  = "127.0.0.1"
 
 	firstNode  = "controller" // runs the server; its name enters ids that clients see

@@ -49,7 +49,9 @@ esac
 func (l *Lab) leasePath(instance string) string { return l.path("leases", instance) }
 
 // lease starts the instance's DHCP client and waits for its first lease. The
-// client stays and renews; one that runs already is left alone.
+// client stays and renews; one that runs already is left alone. The new address
+// is announced, as a client should (RFC 2131 section 4.4.1) and busybox's does
+// not: others may remember the MAC of an instance that had the address before.
 func (l *Lab) lease(ctx context.Context, inst Instance) (Lease, time.Duration, error) {
 	ns := l.namespace(inst.Name)
 	if err := os.MkdirAll(l.path("leases"), 0o755); err != nil {
@@ -82,7 +84,11 @@ func (l *Lab) lease(ctx context.Context, inst Instance) (Lease, time.Duration, e
 		lease, err = l.LeaseOf(inst.Name)
 		return err
 	})
-	return lease, time.Since(began), err
+	took := time.Since(began)
+	if err == nil {
+		err = l.announce(inst)
+	}
+	return lease, took, err
 }
 
 // parseLease reads the hook's file.

@@ -88,8 +88,8 @@ func (l *Lab) fetchTap(ctx context.Context, s *State, inst Instance) error {
 	return fmt.Errorf("link %s: is on no node: remove the instance with 'nagare lab instance rm %s' and add it again", tap, inst.Name)
 }
 
-// announce tells the switches of physical networks where the instance is now, as a hypervisor does for its guest: by an ARP
-// request for the guest's own address. An instance without lease has nothing to announce.
+// announce tells everybody on the network where the instance's address is: by an ARP request for it from the instance itself. A
+// client does so with a new lease, a hypervisor after a migration. An instance without lease has nothing to announce.
 func (l *Lab) announce(inst Instance) error {
 	lease, err := l.LeaseOf(inst.Name)
 	if err != nil {

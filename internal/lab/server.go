@@ -46,7 +46,8 @@ func (l *Lab) startServer(ctx context.Context, s *State) error {
 		"--log-file", l.path("log", "server.log"),
 	}
 	if s.Config.Profile != profileClassic { // which has only one way
-		argv = append(argv, "--dhcp", s.Config.DHCP)
+		// The recorded scenario names the DHCP server by its node, not by the machine that the lab is on.
+		argv = append(argv, "--dhcp", s.Config.DHCP, "--server-name", firstNode)
 	}
 	if s.Config.IDs == idsRecorded {
 		if err := writeFile(l.path("ids.yaml"), []byte(recordedIDs), 0o644); err != nil {

@@ -47,7 +47,7 @@ func TestWalkthroughInParts(t *testing.T) {
 	var narration bytes.Buffer
 	l.Out = &narration
 	defer func() { t.Log(narration.String()) }()
-	up := lab.UpOptions{IDs: "recorded", HostIP: "127.0.0.77"}
+	up := lab.UpOptions{Profile: "classic", IDs: "recorded", HostIP: "127.0.0.77"}
 	first := walked(t, l, lab.WalkOptions{Up: up, Until: 0})
 	if len(first) < 15 {
 		t.Errorf("step 0 proved only %d statements", len(first))
@@ -94,7 +94,7 @@ func TestLabMendsItself(t *testing.T) {
 	t.Parallel()
 	needOpenStackClient(t)
 	l := newLab(t)
-	walked(t, l, lab.WalkOptions{Up: lab.UpOptions{Nodes: []string{"controller"}, HostIP: "127.0.0.82"}, Until: 2})
+	walked(t, l, lab.WalkOptions{Up: lab.UpOptions{Nodes: []string{"controller"}, DHCP: "port", HostIP: "127.0.0.82"}, Until: 2})
 	for _, victim := range []string{"server", "dhcp-controller", "forwarder", "ovs-vswitchd", "ovsdb-server"} {
 		p, err := l.ProcessForTest(victim)
 		if err != nil {
@@ -130,7 +130,7 @@ func TestWalkthroughTellsWhatIsWrong(t *testing.T) {
 	const fault = "table=90,priority=0 actions=goto_table:100"
 	t.Setenv("FAKE_FAULT", fault)
 	l := newLab(t)
-	statements, err := l.Walkthrough(t.Context(), lab.WalkOptions{Up: lab.UpOptions{Nodes: []string{"controller"}, HostIP: "127.0.0.79"}, Until: 0})
+	statements, err := l.Walkthrough(t.Context(), lab.WalkOptions{Up: lab.UpOptions{Nodes: []string{"controller"}, Profile: "classic", HostIP: "127.0.0.79"}, Until: 0})
 	if err != nil {
 		t.Fatal(err)
 	}
