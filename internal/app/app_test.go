@@ -189,6 +189,30 @@ func TestDHCPFeed(t *testing.T) {
 	}
 }
 
+// What clients are told besides what flows depend on concerns a node if it serves the network, and no other node.
+func TestRetold(t *testing.T) {
+	n := &nodeDHCP{networks: map[model.NetworkID]struct{}{"net": {}}}
+	port := func(network model.NetworkID, name string) model.Port {
+		return model.Port{PortPlane: model.PortPlane{Network: network}, DNSName: name}
+	}
+	for what, c := range map[string]struct {
+		before, after any
+		want          bool
+	}{
+		"name":            {port("net", ""), port("net", "a"), true},
+		"same name":       {port("net", "a"), port("net", "a"), false},
+		"name elsewhere":  {port("far", ""), port("far", "a"), false},
+		"new port":        {nil, port("net", "a"), false}, // which touches what was read
+		"domain":          {model.Network{ID: "net"}, model.Network{ID: "net", DNSDomain: "d."}, true},
+		"same domain":     {model.Network{ID: "net"}, model.Network{ID: "net"}, false},
+		"another network": {model.Network{ID: "far"}, model.Network{ID: "far", DNSDomain: "d."}, false},
+	} {
+		if got := n.retold(&store.Changes{Records: []store.RecordChange{{Before: c.before, After: c.after}}}); got != c.want {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+}
+
 // freePorts finds n TCP ports that nobody listens on.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()

@@ -195,7 +195,7 @@ func (a *API) placeAnew(ctx context.Context, action string, ports []model.Port) 
 			if err := putPort(tx, p); err != nil {
 				return err
 			}
-			if host != "" {
+			if p.Host != host {
 				w.down(p.ID, "moved")
 			}
 		}

@@ -69,16 +69,21 @@ func TestNativeDHCP(t *testing.T) {
 		}
 		return n
 	}
+	observedActive := func() {
+		t.Helper()
+		if _, err := w.st.Commit(t.Context(), store.Origin{}, func(tx *store.Txn) error {
+			tables.Statuses.Put(tx, first.ID, model.PortStatus{Port: first.ID, Status: model.StatusActive})
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	observedActive()
 	restart()
 	if p := dhcp(); p.Host != "network-1" || p.DeviceID != dhcpDevice("network-1", model.NetworkID(net)) || status() != "DOWN" || slots() != 1 {
 		t.Errorf("port: %+v %v, %d slots", p, status(), slots())
 	}
-	if _, err := w.st.Commit(t.Context(), store.Origin{}, func(tx *store.Txn) error {
-		tables.Statuses.Put(tx, first.ID, model.PortStatus{Port: first.ID, Status: model.StatusActive})
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	observedActive()
 	restart(native)
 	if p := dhcp(); p.Host != "" || p.DeviceID != device+net || status() != "ACTIVE" || slots() != 0 {
 		t.Errorf("native again: %+v %v, %d slots", p, status(), slots())
