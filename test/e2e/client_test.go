@@ -187,8 +187,10 @@ type nodeState struct {
 	Since    time.Time `json:"since"`
 	Flows    int       `json:"flows"`
 	Sent     struct {
-		FlowMods uint64 `json:"flow_mods"`
-		Drift    uint64 `json:"drift_healed"`
+		FlowMods  uint64 `json:"flow_mods"`
+		GroupMods uint64 `json:"group_mods"`
+		MeterMods uint64 `json:"meter_mods"`
+		Drift     uint64 `json:"drift_healed"`
 	} `json:"sent"`
 	Conflicts []string `json:"conflicts"`
 }

@@ -37,6 +37,7 @@ func TestFaults(t *testing.T) {
 	s.part("Garbage", garbage)
 	s.part("Impostor", impostor)
 	s.part("LinkCut", linkCut)
+	s.part("Migration", migration)
 }
 
 // all holds that everything works: ports ACTIVE, both nodes in sync with the given flows, DHCP, ping in all directions.
@@ -69,7 +70,7 @@ func (s *site) both() map[string][]string {
 // That no packet is lost while the database is away is not asked: without its database ovs-vswitchd stops polling the ports of
 // a userspace datapath for seconds, whoever controls it.
 func daemonsKilled(s *site, node string, programs ...string) {
-	before, admin := s.both(), s.user("admin")
+	before, groups, admin := s.both(), s.groups(node), s.user("admin")
 	keeps := !slices.Contains(programs, "ovs-vswitchd")
 	ages := s.ages(node)
 	sent := admin.settled(settleWithin, node)[node].Sent.FlowMods
@@ -80,6 +81,7 @@ func daemonsKilled(s *site, node string, programs ...string) {
 	s.mend()
 	s.all(before)
 	s.t.Logf("all works %v after the start", time.Since(began).Round(time.Millisecond))
+	s.wantGroups(healWithin, node, groups)
 	if keeps {
 		s.untouched(node, ages)
 		if now := admin.settled(settleWithin, node)[node].Sent.FlowMods; now != sent {
@@ -99,15 +101,43 @@ func flowsDeleted(s *site) {
 		{"del-flows", "br-int", "table=110"},
 		{"add-flow", "br-int", "table=0,priority=60000,actions=drop"},
 		{"mod-flows", "br-int", "table=90,priority=0,actions=drop"},
+		{"del-groups", "br-int"}, // and with them the flows that name them
 	} {
 		for _, node := range []string{controller, compute} {
+			groups := s.groups(node)
 			began := time.Now()
 			s.ovs(node, slices.Concat([]string{"ovs-ofctl", "-O", "OpenFlow13"}, argv)...)
 			s.wantFlows(healWithin, node, before[node])
+			s.wantGroups(healWithin, node, groups)
 			s.t.Logf("%s: %s undone after %v", node, strings.Join(argv, " "), time.Since(began).Round(time.Millisecond))
 		}
 	}
+	// Of its meters no switch tells: the next comparison finds that they are gone.
+	groups := s.groups(compute)
+	s.ovs(compute, "ovs-ofctl", "-O", "OpenFlow13", "del-meters", "br-int")
+	s.wantGroups(auditWithin, compute, groups)
 	s.all(before)
+}
+
+// groups are the groups and meters of a node, sorted.
+func (s *site) groups(node string) []string {
+	s.t.Helper()
+	var out []string
+	for _, command := range []string{"dump-groups", "dump-meters"} {
+		for line := range strings.Lines(s.ovs(node, "ovs-ofctl", "-O", "OpenFlow13", command, "br-int")) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "OFPST") {
+				out = append(out, line)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// wantGroups waits until a node holds exactly the given groups and meters.
+func (s *site) wantGroups(within time.Duration, node string, want []string) {
+	s.t.Helper()
+	s.eventually(within, "groups and meters of "+node+" are as expected", func() error { return equalLines(want, s.groups(node)) })
 }
 
 // controllerDeleted: br-int gets its controller back, and stays as it was.
@@ -250,4 +280,35 @@ func linkCut(s *site) {
 	}
 	s.must(s.lab("instance", "rm", "vm08")...)
 	s.all(before)
+}
+
+// migration: an instance that is moved to another node keeps its address and its connections, leaves nothing behind, and is
+// found where it is.
+func migration(s *site) {
+	demo, vm02 := s.user("demo"), s.instance("vm02")
+	address := s.leased("vm02")
+	session := s.connect("vm01", "vm02", address)
+	for _, to := range []string{controller, compute} {
+		s.must(s.lab("instance", "move", "vm02", "--to", to)...)
+		demo.wantStatus(vm02.PortID, "ACTIVE")
+		if now := s.leased("vm02"); now != address {
+			s.t.Errorf("on %s vm02 has the address %s, before %s", to, now, address)
+		}
+		s.reaches("vm01", "vm02")
+		s.reaches("vm03", "vm02")
+		s.reaches("vm02", "vm01", "vm03")
+		session.echo(s, "after the move to "+to)
+		if to == compute {
+			continue
+		}
+		s.eventually(settleWithin, "no flow of compute admits vm02", func() error {
+			fs, err := s.flows(compute)
+			for _, f := range fs {
+				if strings.Contains(f, "dl_src="+vm02.MAC) && strings.HasPrefix(f, "table=0,") {
+					return fmt.Errorf("this one does: %s", f)
+				}
+			}
+			return err
+		})
+	}
 }

@@ -5,16 +5,17 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
-
-	"nagare/internal/flow"
 )
 
 // alive reports whether a process runs; one that has ended and was not waited for does not.
@@ -63,32 +64,49 @@ func (s *site) daemon(node, program string) int {
 // mend starts again what does not run, as an operator's service manager would.
 func (s *site) mend() { s.t.Helper(); s.must(s.lab("up")...) }
 
-// ages are how long each flow of a node has been there.
-func (s *site) ages(node string) map[flow.Key]time.Duration {
+var (
+	groupAge = regexp.MustCompile(`group_id=(\d+),duration=([0-9.]+s)`)
+	meterAge = regexp.MustCompile(`meter:(\d+) .*duration:([0-9.]+s)`)
+)
+
+// ages are how long each flow, group and meter of a node has been there.
+func (s *site) ages(node string) map[string]time.Duration {
 	s.t.Helper()
 	fs, err := s.dump(node)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	out := map[flow.Key]time.Duration{}
+	out := map[string]time.Duration{}
 	for _, f := range fs {
-		out[f.Key()] = f.Duration
+		out["flow "+f.Key().Flow(0, "").String()] = f.Duration
+	}
+	for _, c := range []struct {
+		what, command string
+		form          *regexp.Regexp
+	}{{"group ", "dump-group-stats", groupAge}, {"meter ", "meter-stats", meterAge}} {
+		for _, m := range c.form.FindAllStringSubmatch(s.ovs(node, "ovs-ofctl", "-O", "OpenFlow13", c.command, "br-int"), -1) {
+			age, err := time.ParseDuration(m[2])
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			out[c.what+m[1]] = age
+		}
 	}
 	return out
 }
 
-// untouched holds that the flows of a node are the very ones that were there before.
-func (s *site) untouched(node string, before map[flow.Key]time.Duration) {
+// untouched holds that the flows, groups and meters of a node are the very ones that were there before.
+func (s *site) untouched(node string, before map[string]time.Duration) {
 	s.t.Helper()
 	after := s.ages(node)
 	if len(after) != len(before) {
-		s.t.Errorf("%s: %d flows, before %d", node, len(after), len(before))
+		s.t.Errorf("%s: %d flows, groups and meters, before %d", node, len(after), len(before))
 	}
 	for k, old := range before {
 		if now, ok := after[k]; !ok {
-			s.t.Errorf("%s: flow %v is gone", node, k.Flow(0, ""))
+			s.t.Errorf("%s: %s is gone", node, k)
 		} else if now <= old {
-			s.t.Errorf("%s: flow %v is %v old, before it was %v: it was written anew", node, k.Flow(0, ""), now, old)
+			s.t.Errorf("%s: %s is %v old, before it was %v: it was written anew", node, k, now, old)
 		}
 	}
 }
@@ -106,6 +124,11 @@ func TestServerKilled(t *testing.T) {
 	}
 	quiet := admin.settled(settleWithin, controller, compute)
 	t.Logf("flows: controller %d, compute %d", quiet[controller].Flows, quiet[compute].Flows)
+	for _, kind := range []string{"group ", "meter "} {
+		if !strings.Contains(strings.Join(slices.Collect(maps.Keys(s.ages(compute))), "\n"), kind) {
+			t.Errorf("compute has no %s: that none is touched would be no news", kind)
+		}
+	}
 	before := map[string][]string{controller: s.mustFlows(controller), compute: s.mustFlows(compute)}
 
 	var pings []*pinger
@@ -158,9 +181,10 @@ func TestServerKilled(t *testing.T) {
 		admin.settled(settleWithin, controller, compute)
 		lap("settled")
 		for _, node := range []string{controller, compute} {
-			s.wantFlows(settleWithin, node, before[node]) // the storm's ports were never plugged
+			// The storm's ports were never plugged, but some are members of the instances' group.
+			s.wantFlows(settleWithin, node, s.withMembers(before[node], addr["vm01"], demo, stormNet))
 		}
-		ages := map[string]map[flow.Key]time.Duration{controller: s.ages(controller), compute: s.ages(compute)}
+		ages := map[string]map[string]time.Duration{controller: s.ages(controller), compute: s.ages(compute)}
 		s.kill("server", s.serverPID())
 		lap("killed")
 		s.mend()
@@ -168,8 +192,8 @@ func TestServerKilled(t *testing.T) {
 		nodes := admin.settled(settleWithin, controller, compute)
 		lap("settled again")
 		for _, node := range []string{controller, compute} {
-			if n := nodes[node].Sent.FlowMods; n != 0 {
-				s.t.Errorf("%s: %d flow mods were sent after a restart with unchanged intent", node, n)
+			if n := nodes[node].Sent; n.FlowMods+n.GroupMods+n.MeterMods != 0 {
+				s.t.Errorf("%s: %d flow mods, %d group mods and %d meter mods were sent after a restart with unchanged intent", node, n.FlowMods, n.GroupMods, n.MeterMods)
 			}
 			s.untouched(node, ages[node])
 		}
@@ -179,6 +203,35 @@ func TestServerKilled(t *testing.T) {
 	for _, p := range pings {
 		p.finish(t)
 	}
+}
+
+// withMembers adds to a node's flows those by which the other ports of a network are remote members of the group that a member
+// with an address is in.
+func (s *site) withMembers(flows []string, member string, c *client, network string) []string {
+	s.t.Helper()
+	own, err := c.port(s.instance("vm01").PortID)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ports, err := c.ports("network_id=" + network)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	out := slices.Clone(flows)
+	for _, f := range flows {
+		if !strings.HasPrefix(f, "table=92,") || !strings.Contains(f, "nw_src="+member+" ") {
+			continue
+		}
+		for _, p := range ports {
+			if slices.Equal(p.SecurityGroups, own.SecurityGroups) {
+				out = append(out, strings.Replace(f, member, p.FixedIPs[0].IP, 1))
+			}
+		}
+	}
+	if len(out) == len(flows) {
+		s.t.Errorf("the storm has left no port in the instances' group, or the group's members are not in the flows")
+	}
+	return out
 }
 
 // killStarting starts the server and kills it before it is ready.

@@ -26,6 +26,7 @@ const (
 
 	settleWithin = 20 * time.Second // of anything that a healthy server should do by itself, on a busy machine
 	healWithin   = 5 * time.Second  // of what another hand has changed
+	auditWithin  = 40 * time.Second // of what only the comparison each 30 s can find
 	noticeWithin = 17 * time.Second // that a peer is gone without a word: 15 s from its last, and what polling adds
 )
 
@@ -122,7 +123,7 @@ func (s *site) try(ctx context.Context, argv ...string) (string, error) {
 }
 
 func tryIn(ctx context.Context, env []string, argv ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute) // the walk-through, on a busy machine
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), env...)
