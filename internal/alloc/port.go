@@ -51,21 +51,35 @@ func DeletePort(tx *store.Txn, id model.PortID) bool {
 	return true
 }
 
-// Complete allocates what ports of an older version's store lack. It changes nothing in a store that lacks nothing.
-func Complete(tx *store.Txn) error {
-	var lacking []model.Port
-	for _, p := range tables.Ports.All(tx) {
-		_, slot := tables.SlotsByPort.First(tx, model.PlugKey(p.Host, p.ID))
-		if p.Host != "" && !slot || len(p.SecurityGroups) > 0 && p.GroupSet == 0 {
-			lacking = append(lacking, p)
+// Incomplete are the ports of an older version's store that lack what PutPort allocates. It walks all ports: it is for the
+// server's start.
+func Incomplete(r store.Reader) (ids []model.PortID) {
+	for _, p := range tables.Ports.All(r) {
+		_, slot := tables.SlotsByPort.First(r, model.PlugKey(p.Host, p.ID))
+		if p.Host != "" && !slot || len(p.SecurityGroups) > 0 && p.GroupSet == 0 || p.IsRouterPort() && p.Router == "" {
+			ids = append(ids, p.ID)
 		}
 	}
-	for _, p := range lacking {
-		if err := PutPort(tx, p); err != nil {
-			return err
+	return ids
+}
+
+// Complete allocates what the ports lack.
+func Complete(tx *store.Txn, ids []model.PortID) error {
+	for _, id := range ids {
+		if p, ok := tables.Ports.Get(tx, id); ok {
+			if err := PutPort(tx, p); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// FreeSlot makes a dirty slot's number free. It is for whoever has flushed the slot's zone.
+func FreeSlot(tx *store.Txn, key string) {
+	if s, ok := tables.Slots.Get(tx, key); ok && !s.Used() {
+		tables.Slots.Delete(tx, key)
+	}
 }
 
 func groupSet(tx *store.Txn, groups []model.SecurityGroupID) (model.Key, error) {

@@ -119,7 +119,7 @@ func TestComplete(t *testing.T) {
 	})
 	complete := func() store.Revision {
 		commit(t, st, func(tx *store.Txn) {
-			if err := Complete(tx); err != nil {
+			if err := Complete(tx, Incomplete(tx)); err != nil {
 				t.Fatal(err)
 			}
 		})

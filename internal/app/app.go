@@ -27,6 +27,7 @@ import (
 	"nagare/internal/api/admin"
 	"nagare/internal/api/neutron"
 	"nagare/internal/identity"
+	"nagare/internal/model"
 	"nagare/internal/netvirt"
 	"nagare/internal/pipeline"
 	"nagare/internal/punt"
@@ -105,14 +106,31 @@ func (s *Server) southbound(log *slog.Logger) southbound.Config {
 // settle brings what an older version or another configuration stored into the form that this one wants. Nothing has been
 // compiled yet, so no switch sees a step of it.
 func (s *Server) settle(ctx context.Context) error {
-	_, err := s.store.Commit(ctx, store.Origin{User: "nagare", Action: "complete the store"}, alloc.Complete)
-	if err != nil {
+	if err := s.completePorts(ctx, alloc.Incomplete(s.store.Snapshot())); err != nil {
 		return fmt.Errorf("store: what an older version left out cannot be added: %w", err)
 	}
 	if err := s.api.SettleDHCP(ctx); err != nil {
 		return fmt.Errorf("dhcp ports: %w", err)
 	}
 	return nil
+}
+
+// completePorts allocates what ports lack in one transaction, or in several if the store takes no more at once.
+func (s *Server) completePorts(ctx context.Context, ids []model.PortID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err := s.store.Commit(ctx, store.Origin{User: "nagare", Action: "complete the store"}, func(tx *store.Txn) error {
+		return alloc.Complete(tx, ids)
+	})
+	var large *store.TooLargeError
+	if half := len(ids) / 2; errors.As(err, &large) && half > 0 {
+		if err := s.completePorts(ctx, ids[:half]); err != nil {
+			return err
+		}
+		return s.completePorts(ctx, ids[half:])
+	}
+	return err
 }
 
 // openAPIs makes the users and the Neutron API.
@@ -143,6 +161,7 @@ func (s *Server) openAPIs(ctx context.Context, logs *logs) error {
 	if s.cfg.DHCP == nativeDHCP {
 		c.NativeDHCP, c.DHCPServerHost = true, s.cfg.ServerName
 	}
+	c.MaxAddressPairs = s.cfg.MaxAddressPairs
 	s.api = neutron.New(c)
 	return nil
 }

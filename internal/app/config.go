@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"nagare/internal/api/neutron"
 	"nagare/internal/netvirt"
 )
 
@@ -43,6 +44,7 @@ type Config struct {
 	Enrol                 string   `yaml:"enrol" help:"unknown nodes: auto (pinned and served) or approve (wait for an operator)"`
 	Auth                  string   `yaml:"auth" help:"builtin (Identity v3 of ours) or none (everybody is administrator; loopback only)"`
 	BootstrapPasswordFile string   `yaml:"bootstrap-password-file" help:"password of the first users, read once"`
+	MaxAddressPairs       int      `yaml:"max-address-pairs" help:"allowed address pairs that a port may have"`
 	IDs                   string   `yaml:"ids" help:"file of recorded ids to replay"`
 	LogFile               string   `yaml:"log-file" help:"append the log here instead of standard error"`
 	LogLevel              string   `yaml:"log-level" help:"debug, info, warn or error; per subsystem as subsystem=level, joined with commas"`
@@ -59,7 +61,7 @@ func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Secon
 
 // Defaults is the configuration that nothing was said about.
 func Defaults() Config {
-	return Config{DataDir: "/var/lib/nagare", Profile: standard, TunnelMode: "mesh", PuntRate: netvirt.DefaultPuntRate, ListenIP: "127.0.0.1", NeutronPort: 9696, IdentityPort: 5000,
+	return Config{DataDir: "/var/lib/nagare", Profile: standard, TunnelMode: "mesh", PuntRate: netvirt.DefaultPuntRate, MaxAddressPairs: neutron.DefaultAddressPairs, ListenIP: "127.0.0.1", NeutronPort: 9696, IdentityPort: 5000,
 		AdminPort: 8181, OVSDBPort: 6640, OpenFlowPort: 6653, Enrol: "auto", Auth: "builtin", LogLevel: "info", LogFormat: "text",
 		Audit: 30, LLDP: 5}
 }
@@ -153,6 +155,9 @@ func (c *Config) completeProfile() (faults []error) {
 		bad("tunnel-mode %q: want mesh or flow", c.TunnelMode)
 	case c.TunnelMode == "flow" && c.Profile == classic:
 		bad("tunnel-mode flow: the recorded tables of profile classic have a tunnel port for each peer; use tunnel-mode mesh, or profile standard")
+	}
+	if c.MaxAddressPairs < 1 || c.MaxAddressPairs > neutron.MostAddressPairs {
+		bad("max-address-pairs %d: want 1 to %d", c.MaxAddressPairs, neutron.MostAddressPairs)
 	}
 	if c.PuntRate < 1 || c.PuntRate > maxPuntRate {
 		bad("punt-rate %d: want 1 to %d packets per second", c.PuntRate, maxPuntRate)

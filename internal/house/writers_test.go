@@ -22,10 +22,8 @@ var writers = []struct {
 }{
 	{"Ports", []string{"Put", "Delete"}, []string{"internal/alloc"},
 		"a port is written with its slot and its set of groups: alloc.PutPort, alloc.DeletePort"},
-	{"Slots", []string{"Put"}, []string{"internal/alloc"},
-		"a slot is taken and given back where its port is written"},
-	{"Slots", []string{"Delete"}, []string{"internal/alloc", "internal/southbound"},
-		"a slot is free again when its zone was flushed, which only the node's session knows"},
+	{"Slots", []string{"Put", "Delete"}, []string{"internal/alloc"},
+		"a slot is taken and given back where its port is written, and free again by alloc.FreeSlot once its zone was flushed"},
 	{"GroupSets", []string{"Put", "Delete"}, []string{"internal/alloc"},
 		"a set of groups lives as long as a port wears it"},
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"nagare/internal/alloc"
 	"nagare/internal/model"
 	"nagare/internal/store"
 	"nagare/internal/tables"
@@ -211,7 +212,7 @@ func (k *zoneKeeper) free(ctx context.Context) error {
 		for key, seq := range clean {
 			s, ok := tables.Slots.Get(tx, key)
 			if info, _ := tables.Slots.Info(tx, key); ok && !s.Used() && info.Seq == seq {
-				tables.Slots.Delete(tx, key)
+				alloc.FreeSlot(tx, key)
 			}
 		}
 		return nil
@@ -283,7 +284,7 @@ func (h *Hub) dropSlots(ctx context.Context, nodes []model.NodeID) {
 					keys = append(keys, model.SlotKey(s.Node, s.Number))
 				}
 				for _, key := range keys {
-					tables.Slots.Delete(tx, key)
+					alloc.FreeSlot(tx, key)
 				}
 			}
 			return nil

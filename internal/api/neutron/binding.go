@@ -78,10 +78,10 @@ func vifDetails(v *view, p *model.Port) any {
 		"datapath_type": cmp.Or(n.DatapathType, "system")}
 }
 
-// DefaultAddressPairs is how many address pairs a port may have unless configured; maxPairs is what no configuration exceeds.
+// DefaultAddressPairs is how many address pairs a port may have unless configured; MostAddressPairs is what no configuration exceeds.
 const (
 	DefaultAddressPairs = 10
-	maxPairs            = 1000
+	MostAddressPairs    = 1000
 )
 
 func tooManyPairs(limit int) error {
@@ -105,8 +105,8 @@ func addressPairs(v any) (any, error) {
 	if !ok {
 		return nil, badRequest("Allowed address pairs must be a list.")
 	}
-	if len(l) > maxPairs {
-		return nil, tooManyPairs(maxPairs)
+	if len(l) > MostAddressPairs {
+		return nil, tooManyPairs(MostAddressPairs)
 	}
 	var out []model.AddressPair
 	seen := make(map[model.AddressPair]bool, len(l))
@@ -163,7 +163,7 @@ func pairPrefix(v any) (any, error) {
 // checkPairs judges a port's pairs where the port must be known: how many there may be, and that none is said twice, once with
 // the port's own MAC and once without.
 func (w *work) checkPairs(p *model.Port) error {
-	if limit := min(w.api.cfg.MaxAddressPairs, maxPairs); len(p.AllowedPairs) > limit {
+	if limit := min(w.api.cfg.MaxAddressPairs, MostAddressPairs); len(p.AllowedPairs) > limit {
 		return tooManyPairs(limit)
 	}
 	seen := make(map[model.AddressPair]bool, len(p.AllowedPairs))
