@@ -228,6 +228,9 @@ func ConjID(id uint32) Term { return onConjID.u32(id) }
 // Fragment matches fragments of IP packets, the first and the later ones.
 func Fragment() Term { return onIPFrag.u8(1).mask8(1) }
 
+// LaterFragment matches fragments of IP packets but the first.
+func LaterFragment() Term { return onIPFrag.u8(3) }
+
 // Whole matches IP packets that are no fragments.
 func Whole() Term { return onIPFrag }
 

@@ -34,16 +34,13 @@ func clausePorts(r *model.RulePlane, v4 bool) ([][]flow.Term, error) {
 		proto = model.ProtoICMPv6
 	}
 	base := []flow.Term{ip, flow.IPProto(proto)}
-	// The same for fragments: they show no ports, and those of IPv6 but the first no protocol, yet the tracker knows with which
-	// packet their connection began. Only forward packets come here.
+	// The same for a packet's first fragment, which shows no ports: the tracker knows those of its connection's first packet,
+	// and only packets in that direction come here.
 	opener := []flow.Term{ip, flow.Fragment(), flow.CTState(flow.CTTrk, flow.CTTrk|flow.CTInv), flow.CTProto(proto)}
 	with := func(base []flow.Term, more ...flow.Term) []flow.Term {
 		return append(base[:len(base):len(base)], more...)
 	}
-	whole := [][]flow.Term{base, opener}
-	if v4 {
-		whole = whole[:1]
-	}
+	whole := [][]flow.Term{base}
 	switch proto {
 	case model.ProtoTCP, model.ProtoUDP, model.ProtoSCTP:
 		lo, hi, err := bounds(r, 65535)

@@ -31,7 +31,7 @@ func aclStates(emit emitStatic, s aclSide) {
 		return flow.CT(flow.Track{Commit: true, ZoneFrom: flow.RegBits(s.zone, 0, 16), Exec: exec})
 	}
 	for _, ip := range []flow.Term{flow.IP(), flow.IPv6()} {
-		emit(1, s.rules, pipeline.PrioRevoke, flow.Do(commit(1, false)), ip, flow.CTState(flow.CTTrk|flow.CTEst, flow.CTTrk|flow.CTEst))
+		emit(1, s.rules, pipeline.PrioRevoke, flow.Do(commit(1, false)), ip, flow.Whole(), flow.CTState(flow.CTTrk|flow.CTEst, flow.CTTrk|flow.CTEst))
 		emit(1, s.commit, pipeline.PrioNew, flow.Do(commit(0, true), to(s.next)), ip, flow.CTState(flow.CTTrk|flow.CTNew, flow.CTTrk|flow.CTNew))
 		emit(2, s.commit, pipeline.PrioRestored, flow.Do(commit(0, true), to(s.next)), ip,
 			flow.CTState(flow.CTTrk|flow.CTEst, flow.CTTrk|flow.CTEst), mark(pipeline.CTMarkRevoked))
@@ -42,9 +42,12 @@ func aclStates(emit emitStatic, s aclSide) {
 	}
 }
 
-// aclFragments is what fragments need. Flows see no ports in them, so that the checks of table 40 pass them by. The tracker
-// puts fragments together; on some datapaths they are fragments again behind it, but then they know the first packet of their
-// connection.
+// aclFragments is what fragments need. Some datapaths show packets whole behind the tracker. On others they are fragments again:
+// no flow sees ports in them, and but for the first none knows even those of its connection's first packet.
+//
+// So the first fragment is judged by its connection's first packet, and the others follow it unjudged to a ct() that all go
+// through. The tracker lets none out of it before all are there, so that the others of a packet whose first was dropped stay.
+// For that, no other ct() of the same zone may be reached in between: a dropped fragment marks no connection as revoked.
 func aclFragments(emit emitStatic, s aclSide) {
 	drop := flow.Do()
 	opened := func(state uint32, src, dst uint16) []flow.Term {
@@ -53,6 +56,9 @@ func aclFragments(emit emitStatic, s aclSide) {
 	}
 	for _, ip := range []flow.Term{flow.IP(), flow.IPv6()} {
 		emit(3, s.rules, pipeline.PrioFragment, flow.Do(s.track(s.rules)), ip, flow.Fragment(), flow.CTState(0, flow.CTTrk))
+		emit(7, s.rules, pipeline.PrioFragment, flow.Do(to(s.commit)), ip, flow.LaterFragment(), flow.CTState(flow.CTTrk, flow.CTTrk|flow.CTInv))
+		together := flow.CT(flow.Track{Commit: true, ZoneFrom: flow.RegBits(s.zone, 0, 16), Exec: []flow.Act{flow.SetCTMarkBits(0, 1, 0)}})
+		emit(3, s.commit, pipeline.PrioFragment, flow.Do(together, to(s.next)), ip, flow.Fragment(), flow.CTState(flow.CTTrk, flow.CTTrk|flow.CTInv))
 	}
 	emit(4, s.rules, pipeline.PrioFragment, drop, flow.CTState(flow.CTTrk|flow.CTInv, flow.CTTrk|flow.CTInv))
 	if s.rules != sending.rules {

@@ -79,7 +79,7 @@ func rules(id TableID, name string, key int, commit TableID, remote ...*openflow
 		Kinds:   Goto | Conjoin | Set | Track, Sets: join(reg(14), one(openflow.FieldCTMark)),
 		Next: []TableID{id, commit}, Miss: Miss{Kind: MissDrop},
 		Prios: []Priority{
-			{Value: PrioFragment, Name: "fragment", Profiles: Standard, What: "fragments that were not tracked: once more, put together; invalid ones drop"},
+			{Value: PrioFragment, Name: "fragment", Profiles: Standard, What: "fragments that were not tracked go through the tracker; later ones follow the first; invalid ones drop"},
 			{Value: PrioDHCPClient, Name: "dhcp-client", Profiles: Standard, What: "DHCP and DHCPv6 requests leave without a rule"},
 			{Value: PrioDHCPServerDrop, Name: "dhcp-server-drop", Profiles: Standard, What: "a DHCP server's answer in fragments"},
 			{Value: PrioPermit, Name: "permit", Profiles: Standard, What: "clauses, and conj_id of the rules they make"},
@@ -92,9 +92,10 @@ func commit(id TableID, name string, next TableID) Table {
 	return Table{
 		ID: id, Name: name, Profiles: Standard,
 		Purpose: "Commits accepted connections, labelled with the key of the accepting rule.",
-		Match:   join(fIP[:2], fCT), Kinds: Goto | Track | Set, Sets: fields{openflow.FieldCTMark, openflow.FieldCTLabel},
+		Match:   join(fIP[:2], fCT, one(openflow.FieldIPFrag)), Kinds: Goto | Track | Set, Sets: fields{openflow.FieldCTMark, openflow.FieldCTLabel},
 		Next: []TableID{next}, Miss: missGoto(next),
 		Prios: []Priority{
+			{Value: PrioFragment, Name: "fragment", Profiles: Standard, What: "fragments, which the tracker lets go on only when all are here"},
 			{Value: PrioNew, Name: "new", Profiles: Standard, What: "commit a new connection"},
 			{Value: PrioRestored, Name: "restored", Profiles: Standard, What: "a rule allows a revoked connection again"},
 		},

@@ -48,7 +48,7 @@ const (
 	PrioTracked     uint16 = 70
 
 	// Tables 42, 43, 92, 93.
-	PrioFragment uint16 = 61020 // untracked fragments go through the tracker, which puts them together
+	PrioFragment uint16 = 61020 // fragments, which only the tracker can judge together
 	PrioRevoke   uint16 = 10    // established, but no rule allows it any more
 	PrioNew      uint16 = 100
 	PrioRestored uint16 = 90
