@@ -419,3 +419,45 @@ func TestNativeDHCPStatus(t *testing.T) {
 		s.until("status after a start", func() bool { return s.status(one).Status == want })
 	}
 }
+
+// TestRefusedChange shows that a flow which the switch will not take in its new form is not left there in its old one, which may
+// allow what must not be allowed any more.
+func TestRefusedChange(t *testing.T) {
+	s := newSiteWith(t, store.New(tables.Schema, nil), 0, 0, rules(book(func(c *compile.Context, choice string) {
+		c.Flow(uses(1, flow.Output(uint32(len(choice)))))
+	})))
+	s.commit(network)
+	n := s.fake("a")
+	s.synced(1)
+	n.sw.Refuse(func(m openflow.Message) *openflow.Error {
+		if f, ok := m.(*openflow.FlowMod); ok && f.Command == openflow.FlowAdd && f.Priority == 100 {
+			return &openflow.Error{Type: 5, Code: 1}
+		}
+		return nil
+	})
+	s.commit(func(tx *store.Txn) {
+		tables.Networks.Put(tx, "net", model.Network{ID: "net", NetworkPlane: model.NetworkPlane{Type: model.VXLAN, SegmentationID: 1000, AdminStateUp: true}})
+	})
+	s.synced(1)
+	if got := len(n.sw.Flows()); got != 1 || len(s.info("a").Faults) != 1 {
+		t.Errorf("%d flows, want the one that was not refused; faults %+v", got, s.info("a").Faults)
+	}
+}
+
+// TestAskedMeanwhile shows that a comparison answers only what was asked for before it began.
+func TestAskedMeanwhile(t *testing.T) {
+	s := newSiteWith(t, store.New(tables.Schema, nil), 0, 0, rules(book(secure)))
+	s.commit(network)
+	s.fake("a")
+	s.synced(1)
+	s.hub.mu.Lock()
+	n := s.hub.nodes["a"] // its loop sleeps, since nothing wakes it
+	db, of, asked := n.db, n.of, n.asked
+	n.ask("meanwhile")
+	s.hub.mu.Unlock()
+	for i, left := range []bool{true, false} {
+		if again, err := n.compare(t.Context(), db, of, "test", asked+uint64(i)); again != left || err != nil {
+			t.Errorf("asked %d of 1 before: more waits %v, want %v; %v", i, again, left, err)
+		}
+	}
+}
