@@ -63,7 +63,7 @@ func spoofing(s *site) {
 		{"another instance's address", 40, frame(broadcast, own, 0x0800, datagram(s.leased("vm02"), 9, 9, "spoofed"))},
 		{"a type that is neither ARP nor IP", 40, frame(broadcast, own, marker, []byte("spoofed"))},
 	} {
-		before := s.dropped(compute, c.table)
+		before := s.countedDrops(compute, c.table)
 		from := s.tap("vm01", "eth0")
 		near, far := s.tap("vm02", "eth0"), s.tap("vm03", "eth0")
 		const n = 20
@@ -80,7 +80,7 @@ func spoofing(s *site) {
 			}
 		}
 		s.eventually(settleWithin, fmt.Sprintf("%s is counted by a flow of table %d that drops", c.what, c.table), func() error {
-			if got := s.dropped(compute, c.table) - before; got < n {
+			if got := s.countedDrops(compute, c.table) - before; got < n {
 				return fmt.Errorf("they counted %d more packets, want %d", got, n)
 			}
 			return nil
@@ -88,8 +88,8 @@ func spoofing(s *site) {
 	}
 }
 
-// dropped is how many packets the dropping flows of a table have counted.
-func (s *site) dropped(node string, table uint8) (n uint64) {
+// countedDrops is how many packets the dropping flows of a table have counted.
+func (s *site) countedDrops(node string, table uint8) (n uint64) {
 	s.t.Helper()
 	fs, err := s.dump(node)
 	if err != nil {
