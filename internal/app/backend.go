@@ -12,6 +12,7 @@ import (
 	"nagare/internal/api/admin"
 	"nagare/internal/model"
 	"nagare/internal/nodedhcp/dhcpapi"
+	"nagare/internal/punt"
 	"nagare/internal/southbound"
 	"nagare/internal/store"
 	"nagare/internal/tables"
@@ -181,6 +182,10 @@ func (b backend) ExplainPort(ctx context.Context, id string) (admin.PortReport, 
 		if pl.Node != p.Host {
 			r.Problems = append(r.Problems, fmt.Sprintf("node %s reports an interface with this iface-id, but the port's host is %q", pl.Node, p.Host))
 		}
+	}
+	_, unsent := punt.Extras(&p)
+	for _, why := range unsent {
+		r.Problems = append(r.Problems, fmt.Sprintf("extra DHCP option is not sent: %v", why))
 	}
 	_, located := tables.Located(snap, p.ID)
 	switch {
