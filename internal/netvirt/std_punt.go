@@ -24,13 +24,14 @@ func declareDHCP(b *compile.Rulebook, o Options) func(*compile.Context) {
 			c.Each(tables.DHCPTaps, c.Node, tap)
 		}
 	}
-	native := compile.DeclareQuery(b, "native-dhcp", func(r store.Reader, network string) bool {
+	native := compile.DeclareQuery(b, "native-dhcp", func(r store.Reader, network string) (ours bool) {
 		for p := range tables.DHCPPortsByNetwork.By(r, network) {
-			if p.Host == "" && len(p.FixedIPs) > 0 {
-				return true
+			if p.Host != "" { // one that is on a node answers for all
+				return false
 			}
+			ours = ours || len(p.FixedIPs) > 0
 		}
-		return false
+		return ours
 	})
 	punt := b.Add(compile.Rule{Name: "dhcp/punt", Kind: "port", Run: dhcpPunt(native, o.PuntRate),
 		Doc: "the controller answers the port's DHCP requests, so many a second"})
