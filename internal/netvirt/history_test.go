@@ -110,6 +110,11 @@ func (w *world) check(t *rapid.T) {
 		if !maps.Equal(want.Groups, got.Groups) || !maps.Equal(want.Groups, w.groups[n]) {
 			t.Fatalf("%s: groups differ: want %v got %v mirror %v", n, want.Groups, got.Groups, w.groups[n])
 		}
+		for _, f := range w.e.Faults(n) {
+			if strings.Contains(f.Reason, "panicked") || strings.Contains(f.Reason, "breaks the pipeline") {
+				t.Fatalf("%s: %v", n, f)
+			}
+		}
 		if d := cmp.Diff(fresh.Faults(n), w.e.Faults(n)); d != "" {
 			t.Fatalf("%s: faults differ: %s", n, d)
 		}
