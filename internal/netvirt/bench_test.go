@@ -8,17 +8,31 @@ import (
 	"testing"
 	"time"
 
+	"nagare/internal/alloc"
+	"nagare/internal/model"
 	"nagare/internal/store"
 	"nagare/internal/tables"
+	"nagare/openflow"
 	"nagare/test/bench/cloud"
 )
 
-// large is the cloud of the scoreboard: 10,000 ports on 100 nodes.
-var large = cloud.Shape{Nodes: 100, Networks: 1000, Ports: 10}
+// large is the cloud of the scoreboard: 10,000 ports on 100 nodes, in the standard profile with 100 groups.
+var (
+	large         = cloud.Shape{Nodes: 100, Networks: 1000, Ports: 10}
+	largeStandard = cloud.Shape{Nodes: 100, Networks: 1000, Ports: 11, GroupNetworks: 10, Standard: true} // a DHCP port costs no node anything
+)
 
 // BenchmarkFullCompile compiles 10,000 ports on 100 nodes from nothing. Bytes are what the engine keeps, dependency records
 // included; the store's records are counted apart, per port.
 func BenchmarkFullCompile(b *testing.B) {
+	b.Run("classic", func(b *testing.B) { fullCompile(b, large) })
+	b.Run("standard", func(b *testing.B) { fullCompile(b, largeStandard) })
+	same := largeStandard
+	same.SameAddresses = true // a hundred groups share each member's flow
+	b.Run("standard-same-addresses", func(b *testing.B) { fullCompile(b, same) })
+}
+
+func fullCompile(b *testing.B, large cloud.Shape) {
 	empty := heap()
 	st := store.New(tables.Schema, nil)
 	large.Build(st)
@@ -40,10 +54,12 @@ func BenchmarkFullCompile(b *testing.B) {
 	b.ReportMetric(0, "ns/op") // the loop measures memory too
 	b.ReportMetric(seconds, "s/compile")
 	b.ReportMetric(spent.Seconds()/float64(b.N), "cpu-s/compile")
+	b.ReportMetric(spent.Seconds()/float64(b.N)/float64(flows)*1e9, "cpu-ns/flow")
 	b.ReportMetric(float64(flows), "flows")
 	b.ReportMetric(float64(units), "units")
 	b.ReportMetric(float64(flows)/seconds, "flows/s")
 	b.ReportMetric(float64(kept)/float64(flows), "B/flow")
+	b.ReportMetric(float64(kept)/float64(units), "B/unit")
 	b.ReportMetric(float64(kept)/ports, "B/port")
 	b.ReportMetric(float64(stored-empty)/ports, "store-B/port")
 	runtime.KeepAlive(st)
@@ -94,4 +110,90 @@ func BenchmarkRename(b *testing.B) {
 // BenchmarkRuleChange moves the TCP port that a group of 45 instances lets in.
 func BenchmarkRuleChange(b *testing.B) {
 	bySize(b, func(tx *store.Txn, s cloud.Shape, i int) { s.OpenPort(tx, 22+i%2) }, nil)
+}
+
+// BenchmarkShare counts what one port, one rule and one member more add: flows and bytes on the wire (flow-mods as they
+// are sent), on the port's own node and on each other node that has to know. It measures no time.
+func BenchmarkShare(b *testing.B) {
+	s := cloud.Shape{Nodes: 4, Networks: 20, Ports: 51, Standard: true}
+	f := s.Follow()
+	home := string(cloud.Node(s.Host(3, 1)))
+	other := string(cloud.Node((s.Host(3, 1) + 1) % s.Nodes))
+	weigh := func(node string) (flows, bytes float64) {
+		d, _ := f.Engine.Desired(node)
+		for _, v := range d.Flows {
+			bytes += float64(len(openflow.AppendFlowMod(nil, 0, &openflow.FlowMod{Table: v.Table, Priority: v.Priority, Cookie: v.Cookie,
+				Match: []byte(v.Match), Instructions: []byte(v.Actions)})))
+		}
+		return float64(len(d.Flows)), bytes
+	}
+	member := s.NewPort(0, s.Ports)
+	for _, c := range []struct {
+		what     string
+		do, undo func(tx *store.Txn)
+	}{
+		{"port", s.CreatePort, s.DropPort},
+		{"rule", func(tx *store.Txn) { s.OpenPort(tx, 8000) }, s.ClosePort},
+		{"member", func(tx *store.Txn) { putBenchPort(b, tx, member) }, func(tx *store.Txn) { alloc.DeletePort(tx, member.ID) }},
+	} {
+		b.Run(c.what, func(b *testing.B) {
+			for b.Loop() {
+				for _, at := range []struct{ where, node string }{{"home", home}, {"other", other}} {
+					flows, bytes := weigh(at.node)
+					f.Change(c.do)
+					moreFlows, moreBytes := weigh(at.node)
+					f.Change(c.undo)
+					b.ReportMetric(moreFlows-flows, "flows@"+at.where)
+					b.ReportMetric(moreBytes-bytes, "B@"+at.where)
+				}
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+func putBenchPort(b *testing.B, tx *store.Txn, p model.Port) {
+	if err := alloc.PutPort(tx, p); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkGroupChange adds and takes away one member, rule or port where a group has 10, 100 and 2,000 members on fifty nodes.
+// What is taken away is not counted.
+func BenchmarkGroupChange(b *testing.B) {
+	for _, members := range []int{10, 100, 2000} {
+		f := groupOf(members).Follow()
+		s := f.Shape
+		member := s.NewPort(0, s.Ports)
+		for _, c := range []struct {
+			what     string
+			do, undo func(tx *store.Txn)
+		}{
+			{"member", func(tx *store.Txn) { putBenchPort(b, tx, member) }, func(tx *store.Txn) { alloc.DeletePort(tx, member.ID) }},
+			{"rule", func(tx *store.Txn) { s.OpenPort(tx, 8000) }, s.ClosePort},
+			{"port", func(tx *store.Txn) { s.PutPort(tx, 0, s.Ports) }, func(tx *store.Txn) { s.DeletePort(tx, 0, s.Ports) }},
+		} {
+			b.Run(fmt.Sprintf("%s/members=%d", c.what, members), func(b *testing.B) {
+				var sum time.Duration
+				var cost cloud.Cost
+				var mallocs uint64
+				var before, after runtime.MemStats
+				for b.Loop() {
+					cloud.Commit(f.Store, c.do)
+					runtime.ReadMemStats(&before)
+					cost = f.Update()
+					runtime.ReadMemStats(&after)
+					sum, mallocs = sum+cost.Compile, mallocs+after.Mallocs-before.Mallocs
+					f.Change(c.undo)
+				}
+				b.ReportMetric(float64(sum.Nanoseconds())/float64(b.N), "ns/op")
+				b.ReportMetric(float64(mallocs)/float64(b.N), "compile-allocs/op")
+				b.ReportMetric(float64(cost.Units), "units/op")
+				b.ReportMetric(float64(cost.Flows), "flows/op")
+				b.ReportMetric(float64(cost.Groups), "groups/op")
+				b.ReportMetric(float64(cost.Most()), "flows@most")
+				b.ReportMetric(float64(len(cost.PerNode)), "nodes")
+			})
+		}
+	}
 }

@@ -5,7 +5,9 @@ package netvirt_test
 import (
 	"testing"
 
+	"nagare/internal/alloc"
 	"nagare/internal/store"
+	"nagare/internal/tables"
 	"nagare/test/bench/cloud"
 )
 
@@ -38,4 +40,123 @@ func TestCostIsFlat(t *testing.T) {
 			t.Errorf("%s: %d units ran and %d flows changed, want %d and %d", c.what, at100.Units, at100.Flows, c.units, c.flows)
 		}
 	}
+}
+
+// groupOf is a cloud of the standard profile with one group of so many members, on fifty nodes; all of them from 100 on.
+func groupOf(members int) cloud.Shape {
+	return cloud.Shape{Nodes: 50, Networks: members / 10, Ports: 11, GroupNetworks: 200, Standard: true}
+}
+
+// TestMemberCostIsFlat adds a member to a group: a handful of flows to each node that wears the group, however many members
+// there are.
+func TestMemberCostIsFlat(t *testing.T) {
+	var at100 cloud.Cost
+	var perNode float64
+	for _, members := range []int{10, 100, 2000} {
+		f := groupOf(members).Follow()
+		if f.Members() != members {
+			t.Fatalf("%d members, want %d", f.Members(), members)
+		}
+		hosts := len(hostsOfGroup(f, 0))
+		// It is bound nowhere, so that nothing but the member is new to the nodes.
+		got := f.Change(func(tx *store.Txn) {
+			if err := alloc.PutPort(tx, f.NewPort(0, f.Ports)); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if got.Most() > 4 || got.Groups > 0 {
+			t.Errorf("%d members: one more changes %d flows on a node, want at most 4, and %d groups", members, got.Most(), got.Groups)
+		}
+		if len(got.PerNode) != hosts {
+			t.Errorf("%d members: one more changes flows on %d nodes; %d wear the group", members, len(got.PerNode), hosts)
+		}
+		each := float64(got.Flows) / float64(hosts)
+		switch members {
+		case 10:
+			perNode = each
+		case 100:
+			at100 = got
+		default:
+			if got.Units != at100.Units || got.Flows != at100.Flows {
+				t.Errorf("one more member runs %d units and changes %d flows at 100 members, %d and %d at %d",
+					at100.Units, at100.Flows, got.Units, got.Flows, members)
+			}
+		}
+		if each != perNode {
+			t.Errorf("one more member changes %v flows per node at 10 members, %v at %d", perNode, each, members)
+		}
+	}
+}
+
+// TestRuleCostIsFlat adds a rule to a group of 250 ports on 4 nodes: flows for the rule, not for its ports or those of others.
+func TestRuleCostIsFlat(t *testing.T) {
+	var at cloud.Cost
+	for _, networks := range []int{5, 20} { // 250 ports and 1,000
+		f := cloud.Shape{Nodes: 4, Networks: networks, Ports: 51, Standard: true}.Follow()
+		if f.Members() != 250 {
+			t.Fatalf("%d members", f.Members())
+		}
+		got := f.Change(func(tx *store.Txn) { f.OpenPort(tx, 8000) })
+		if got.Most() > 6 || got.Flows == 0 || got.Groups != 0 {
+			t.Errorf("%d networks: a rule changes up to %d flows on a node, %d in all, and %d groups; want at most 6, some, 0", networks, got.Most(), got.Flows, got.Groups)
+		}
+		if networks == 5 {
+			at = got
+		} else if got.Units != at.Units || got.Flows != at.Flows {
+			t.Errorf("a rule runs %d units and changes %d flows at 250 ports, %d and %d at 1,000", at.Units, at.Flows, got.Units, got.Flows)
+		}
+	}
+}
+
+// TestPortCostIsLocal adds a port: nodes without its network that do not wear its group hear nothing of it, and the others
+// something that depends on neither the number of ports nor that of networks.
+func TestPortCostIsLocal(t *testing.T) {
+	// Networks of 5 instances on 40 nodes.
+	shape := func(networks int) cloud.Shape {
+		return cloud.Shape{Nodes: 40, Networks: networks, Ports: 6, GroupNetworks: 1, Standard: true}
+	}
+	var at cloud.Cost
+	for _, networks := range []int{10, 200} {
+		f := shape(networks).Follow()
+		hosts := map[string]bool{}
+		for p := 1; p < f.Ports; p++ {
+			hosts[string(cloud.Node(f.Host(3, p)))] = true
+		}
+		if len(hosts) != 5 {
+			t.Fatalf("network 3 is on %d nodes, want 5", len(hosts))
+		}
+		got := f.Change(func(tx *store.Txn) { f.CreatePort(tx) })
+		for node, n := range got.PerNode {
+			if !hosts[node] && n > 0 {
+				t.Errorf("%d networks: %d flows changed on %s, which has nothing of the network", networks, n, node)
+			}
+		}
+		home := got.PerNode[string(cloud.Node(f.Host(3, 1)))]
+		if home == 0 || len(got.PerNode) != len(hosts) {
+			t.Errorf("%d networks: a port changes %d flows at home and something on %d nodes of %d", networks, home, len(got.PerNode), len(hosts))
+		}
+		if networks == 10 {
+			at = got
+		} else if got.Units != at.Units || got.Flows != at.Flows || got.Groups != at.Groups {
+			t.Errorf("a port runs %d units and changes %d flows, %d groups at 50 ports; %d, %d, %d at 1,000",
+				at.Units, at.Flows, at.Groups, got.Units, got.Flows, got.Groups)
+		}
+		if gone := f.Change(func(tx *store.Txn) { f.DropPort(tx) }); gone.Flows != got.Flows {
+			t.Errorf("%d networks: a port that goes changes %d flows, it had brought %d", networks, gone.Flows, got.Flows)
+		}
+		if c := f.Change(func(tx *store.Txn) { f.Rename(tx, 1) }); c.Units != 0 {
+			t.Errorf("%d networks: a rename runs %d units", networks, c.Units)
+		}
+	}
+}
+
+// hostsOfGroup are the nodes on which a filtered port wears a tenant's group.
+func hostsOfGroup(f *cloud.Follower, tenant int) map[string]bool {
+	hosts := map[string]bool{}
+	for p := range tables.PortsByGroup.By(f.Store.Snapshot(), string(cloud.Group(tenant))) {
+		if _, ok := tables.Located(f.Store.Snapshot(), p.ID); ok {
+			hosts[string(p.Host)] = true
+		}
+	}
+	return hosts
 }

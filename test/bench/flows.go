@@ -6,19 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"nagare/internal/compile"
 	"nagare/internal/flow"
-	"nagare/internal/netvirt"
 	"nagare/internal/ovstest"
-	"nagare/internal/pipeline"
-	"nagare/internal/store"
-	"nagare/internal/tables"
 	"nagare/openflow"
 	"nagare/test/bench/cloud"
 	"nagare/test/bench/host"
@@ -27,23 +21,6 @@ import (
 // switchCPU is the limit under any controller: what Open vSwitch 3.1 spends on one flow-mod of the shapes of a Neutron port,
 // however it is sent (measured on a comparable machine with flow-mods encoded beforehand).
 const switchCPU = 4500 * time.Nanosecond
-
-// nodeFlows are the flows of one node of a cloud, in golden order.
-func nodeFlows(s cloud.Shape) []flow.Flow {
-	st := store.New(tables.Schema, nil)
-	s.Build(st)
-	e := compile.New(netvirt.Classic(), pipeline.Check)
-	node := string(cloud.Node(0))
-	e.AddNode(node)
-	e.Update(st.Snapshot(), &store.Changes{All: true})
-	d, _ := e.Desired(node)
-	fs := make([]flow.Flow, 0, len(d.Flows))
-	for _, f := range d.Flows {
-		fs = append(fs, f)
-	}
-	slices.SortFunc(fs, flow.Compare)
-	return fs
-}
 
 func mods(fs []flow.Flow) []openflow.Message {
 	out := make([]openflow.Message, len(fs))
@@ -55,7 +32,7 @@ func mods(fs []flow.Flow) []openflow.Message {
 
 // encode times the encoder over the flows of a port.
 func encode(*host.Host) []row {
-	ms := mods(nodeFlows(cloud.Shape{Nodes: 4, Networks: 40, Ports: 10}))
+	ms := mods(cloud.Shape{Nodes: 4, Networks: 40, Ports: 10, Standard: true}.NodeFlows(0))
 	r := testing.Benchmark(func(b *testing.B) {
 		buf := make([]byte, 0, 4096)
 		b.ReportAllocs()
@@ -73,7 +50,7 @@ func encode(*host.Host) []row {
 // load programs one switch with the flows of a node in several ways.
 func load(h *host.Host) []row {
 	const rounds = 5
-	fs := nodeFlows(cloud.Shape{Nodes: 100, Networks: 1000, Ports: 10})
+	fs := cloud.Shape{Nodes: 100, Networks: 1000, Ports: 10}.NodeFlows(0)
 	ms := mods(fs)
 	file := filepath.Join(h.Dir(), "flows")
 	h.Must(os.WriteFile(file, []byte(strings.Join(flow.Lines(fs), "\n")+"\n"), 0o600))
