@@ -173,7 +173,7 @@ func TestRealSwitchAgrees(t *testing.T) {
 				frame := k.frame()
 				frame.SetUint(openflow.FieldInPort, uint64(from+1))
 				res := sw.Trace(frame)
-				text := r.Appctl("ofproto/trace", "br0", traceable(frame))
+				text := r.Appctl("ofproto/trace", "br0", traceText(frame))
 				want, got := visits(strings.Split(text, "\n"), realVisit), visits(res.Trace, simulatedVisit)
 				if packets++; len(res.Outputs) > 0 {
 					delivered++
@@ -204,8 +204,8 @@ func visits(lines []string, line *regexp.Regexp) (out []string) {
 	return out
 }
 
-// traceable is a packet as ofproto/trace reads it, which knows the fields by their own names only.
-func traceable(p sim.Packet) string {
+// traceText is a packet as ofproto/trace reads it, which knows the fields by their own names only.
+func traceText(p sim.Packet) string {
 	s := "," + p.String()
 	proto := map[uint64]string{flow.ProtoTCP: "tcp", flow.ProtoUDP: "udp", flow.ProtoSCTP: "sctp"}[p.Uint(openflow.FieldIPProto)]
 	for _, d := range []string{"src", "dst"} {
