@@ -207,7 +207,7 @@ func setMember(naming *compile.Query[ruleList]) func(*compile.Context) {
 }
 
 // halves is the prefix itself, or its halves if it is all addresses: that match would be the one of clause 2 of a rule without
-// protocol, and one flow for two clauses of a conjunction meets neither with certainty.
+// protocol, and Open vSwitch 3.1 does not find a conjunction of which one flow is two clauses.
 func halves(p netip.Prefix) []netip.Prefix {
 	if p.Bits() > 0 {
 		return []netip.Prefix{p}
