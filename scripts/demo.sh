@@ -3,7 +3,8 @@
 #
 # The demo: builds the two-node laboratory, runs the walk-through on it, leaves it
 # running and says what to try next. Run it by `make demo`, which installs and
-# builds first. Root is needed for network namespaces and Open vSwitch.
+# builds first; `make demo PROFILE=classic` shows the other profile. Root is needed
+# for network namespaces and Open vSwitch.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
@@ -14,7 +15,8 @@ if [ "$(id -u)" -ne 0 ]; then
 	root=(sudo env "PATH=$PATH")
 	hint="sudo "
 fi
-"${root[@]}" bin/nagare lab up
+profile=${PROFILE:-standard}
+"${root[@]}" bin/nagare lab up --profile "$profile"
 "${root[@]}" bin/nagare lab run walkthrough
 
 cat <<TEXT
@@ -33,5 +35,29 @@ The laboratory is left running. Try next:
 
   ${hint}bin/nagare lab exec compute -- ovs-vsctl show
   ${hint}bin/nagare lab exec vm01 -- ping -c 3 10.11.12.4
+TEXT
+if [ "$profile" = standard ]; then
+	# The first flow that admits an instance's frames.
+	cookie=$("${root[@]}" bin/nagare lab exec compute -- ovs-ofctl -O OpenFlow13 dump-flows br-int table=0 |
+		sed -n 's/.*\(cookie=0x[0-9a-f]*\),.*dl_src=.*/\1/p' | head -n 1)
+	cat <<TEXT
+
+Whose is a flow? Each has a cookie that says so (as the operator):
+
+  ${hint}bin/nagare lab exec compute -- ovs-ofctl -O OpenFlow13 dump-flows br-int
+  bin/nagare explain compute $cookie
+
+The default group admits its members only; a rule lets others in, at once (as the tenant):
+
+  openstack security group create web
+  ${hint}bin/nagare lab instance add vm05 --network net01 --node controller --security-group web
+  ${hint}bin/nagare lab exec vm05 -- ping -c 3 -W 1 10.11.12.3     # no answer
+  openstack security group rule create --protocol icmp --remote-group web default
+  ${hint}bin/nagare lab exec vm05 -- ping -c 3 -W 1 10.11.12.3     # answered, through the tunnel
+  ${hint}bin/nagare lab instance move vm05 --to compute            # a migration: the same address, the same groups
+TEXT
+fi
+cat <<TEXT
+
   ${hint}bin/nagare lab down                       # ends everything, leaves nothing behind
 TEXT

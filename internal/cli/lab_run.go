@@ -31,15 +31,18 @@ func newLabRunWalkthroughCommand(f *labFlags) *cobra.Command {
 		Short: "Lead through two nodes, one network and two instances, and prove each step",
 		Long: "Shows each command, its real output and what it proves:\n\n" +
 			"  step 0   a fresh stack: both switches are under control\n" +
-			"  step 1   a network and a subnet: DHCP port, tunnels, flows\n" +
-			"  step 2   two instances: address by DHCP, ping, spoofing refused, flows\n\n" +
+			"  step 1   a network and a subnet: who answers DHCP, what the nodes hold\n" +
+			"  step 2   two instances: address by DHCP, ping, forged frames, security groups\n\n" +
+			"In the profile standard, the default, each switch holds what the server wants and\n" +
+			"each flow has an author; forged addresses are dropped, groups are enforced. In\n" +
+			"classic the flow tables equal the recorded ones, line by line, and what they let\n" +
+			"pass is shown too. With --ids recorded, ids, MACs and the VNI are the recording's.\n\n" +
 			"With --nodes controller the same runs on one node (step 4 of the scenario).\n" +
-			"Brings the lab up if it is not. A later run goes on from where the lab is. With\n" +
-			"--ids recorded the ids, MACs and the VNI are those of the recording, and the flow\n" +
-			"tables equal it line by line. Exit code 1 if a statement did not hold.",
+			"Brings the lab up if it is not. A later run goes on from where the lab is. Exit\n" +
+			"code 1 if a statement did not hold.",
 		Example: "  sudo nagare lab run walkthrough\n" +
 			"  sudo nagare lab run walkthrough --until 1\n" +
-			"  sudo nagare lab run walkthrough --ids recorded -o json",
+			"  sudo nagare lab run walkthrough --profile classic --ids recorded -o json",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {

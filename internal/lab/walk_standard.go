@@ -152,7 +152,7 @@ func (w *walk) alone(node string) error {
 	return nil
 }
 
-// explainOne shows one flow's reason in the program's own words: that by which vm01 may send.
+// explainOne shows one flow's reason in the program's own words, by its cookie: the flow by which vm01 may send.
 func (w *walk) explainOne(ctx context.Context, p walkPorts) error {
 	vm := p.vm["vm01"]
 	if vm == nil {
@@ -173,7 +173,9 @@ func (w *walk) explainOne(ctx context.Context, p walkPorts) error {
 		w.hold(errors.New("table 0 has none"), "%s: a flow admits vm01's frames by its MAC", w.host)
 		return nil
 	}
-	if _, err := w.nagare(ctx, "explain", "--node", w.host, line); err != nil {
+	w.print("\n%s$ ovs-ofctl --no-names -O OpenFlow13 dump-flows br-int table=0 | grep -m1 dl_src=%s\n%s\n", w.host, vm.MAC, line)
+	cookie, _, _ := strings.Cut(line, ",")
+	if _, err := w.nagare(ctx, "explain", w.host, cookie); err != nil {
 		return err
 	}
 	found, err := w.reasons(ctx, w.host, line)
@@ -196,7 +198,7 @@ func (w *walk) nagare(ctx context.Context, args ...string) (string, error) {
 	}
 	quoted := slices.Clone(args)
 	for i, a := range quoted {
-		if strings.ContainsAny(a, " ,=") {
+		if strings.ContainsAny(a, " ,") {
 			quoted[i] = "'" + a + "'"
 		}
 	}
