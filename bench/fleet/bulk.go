@@ -20,6 +20,7 @@ type bulkFigures struct {
 	cpu       time.Duration // of everything
 	bill      bill          // by kind; ours only
 	central   float64       // resident bytes of the central processes
+	empty     float64       // of them, before there was a port; ours only
 	perNode   float64       // resident bytes of the controller's processes on each node
 	switchCPU time.Duration // of all ovs-vswitchd
 	flows     float64       // of a node, on average
@@ -55,6 +56,7 @@ func bulk(h *host.Host, o *options, w work, withLimit bool) (b bulkFigures, l li
 	b.bill = c.spent().minus(start)
 	b.cpu, b.switchCPU = b.bill.total(), b.bill[vswitchd]
 	b.perSecond = float64(w.ports) / b.took.done.Seconds()
+	b.empty = c.empty
 	b.central = resident(c.srv.cmd.Process.Pid)
 	after, err := c.flows()
 	h.Must(err)

@@ -59,7 +59,7 @@ type options struct {
 func (o *options) unmetered() []string {
 	help, err := exec.Command(o.binary, "serve", "--help").CombinedOutput()
 	if err == nil && strings.Contains(string(help), "--punt-rate") {
-		return []string{"--punt-rate", "1000000"}
+		return []string{"--punt-rate", "100000"}
 	}
 	return nil
 }

@@ -37,12 +37,43 @@ func runPeer(ctx context.Context, o *options, what string, w work, n int) (strin
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "python3", filepath.Join(o.peer, "ovn_fleet.py"), what, "--nets", strconv.Itoa(w.nets),
 		"--ports", strconv.Itoa(w.ports), "--chassis", strconv.Itoa(w.nodes), "--n", strconv.Itoa(n), "--sg", "1", "--out", os.DevNull)
-	cmd.Stderr = os.Stderr
+	cmd.Stderr, cmd.Env = os.Stderr, append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1") // the directory is not ours
 	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("peer: %s of %v: %w", what, w, err)
 	}
 	return string(out), nil
+}
+
+// runPeerDHCP lets OVN answer discoveries.
+func runPeerDHCP(ctx context.Context, o *options) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "python3", filepath.Join(o.peer, "ovn_dhcp.py"), "--seconds", fmt.Sprint(o.dhcpFor.Seconds()), "--out", os.DevNull)
+	cmd.Stderr, cmd.Env = os.Stderr, append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1") // the directory is not ours
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("peer: dhcp: %w", err)
+	}
+	return string(out), nil
+}
+
+// readDHCP reads what "ovn_dhcp.py" printed.
+func readDHCP(text string) (out []dhcpFigures, err error) {
+	line := regexp.MustCompile(`window= *(\d+): \d+ offers in [\d.]+s = (\d+)/s +cpu us per offer: ovn-controller (\d+), vswitchd (\d+)`)
+	for _, m := range line.FindAllStringSubmatch(text, -1) {
+		var n [4]int
+		for i := range n {
+			if n[i], err = strconv.Atoi(m[i+1]); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, dhcpFigures{outstanding: n[0], perSecond: float64(n[1]), central: time.Duration(n[2]) * time.Microsecond, node: time.Duration(n[3]) * time.Microsecond})
+	}
+	if out == nil {
+		return nil, fmt.Errorf("peer: its output has no offers:\n%s", text)
+	}
+	return out, nil
 }
 
 // reader takes numbers out of the lines of the peer's runner. The first that is missing is its error.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"testing"
+	"time"
 )
 
 const peerBulkText = `# 2026-01-01 00:00:00  load=4.08 cores=2
@@ -73,5 +74,16 @@ func TestRecorded(t *testing.T) {
 	}
 	if _, ok := recordedBulk(work{1, 2, 3}); ok {
 		t.Error("a bulk that nobody recorded")
+	}
+}
+
+func TestReadDHCP(t *testing.T) {
+	got, err := readDHCP("one discover -> 1 packets back\nDHCP window= 16: 117500 offers in 5.0s = 23500/s  cpu us per offer: ovn-controller 6, vswitchd 33 (includes the counter's polling)  load=3.00\n")
+	want := dhcpFigures{outstanding: 16, perSecond: 23500, central: 6 * time.Microsecond, node: 33 * time.Microsecond}
+	if err != nil || len(got) != 1 || got[0] != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := readDHCP("no offer"); err == nil {
+		t.Error("output without offers: no error")
 	}
 }
