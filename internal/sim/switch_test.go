@@ -102,3 +102,21 @@ func TestTraceReads(t *testing.T) {
 		}
 	}
 }
+
+// Open vSwitch expects a flow for each clause of a conjunction: one flow that is two of them meets neither, unless as many
+// other flows of the priority match.
+func TestConjunctionCountsFlows(t *testing.T) {
+	clauses := []string{"priority=5,in_port=1 actions=conjunction(7,1/3)", "priority=5,ip,in_port=1 actions=conjunction(7,2/3),conjunction(7,3/3)",
+		"priority=5,conj_id=7,ip actions=output:2"}
+	if got := send(t, load(t, clauses...), "ip,in_port=1").OutPorts(); len(got) != 0 {
+		t.Errorf("two flows for three clauses: goes to %v, want a drop", got)
+	}
+	three := append(slices.Clone(clauses), "priority=5,ip actions=conjunction(8,1/2)")
+	if got := send(t, load(t, three...), "ip,in_port=1").OutPorts(); !slices.Equal(got, []uint32{2}) {
+		t.Errorf("with a third flow beside them: goes to %v, want 2", got)
+	}
+	apart := []string{clauses[0], "priority=5,ip actions=conjunction(7,2/3)", "priority=5,ip,in_port=1 actions=conjunction(7,3/3)", clauses[2]}
+	if got := send(t, load(t, apart...), "ip,in_port=1").OutPorts(); !slices.Equal(got, []uint32{2}) {
+		t.Errorf("a flow for each clause: goes to %v, want 2", got)
+	}
+}

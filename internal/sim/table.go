@@ -157,6 +157,11 @@ func (t *table) conjoined(p *Packet, hits []*entry) *entry {
 	met := map[uint32]uint64{}
 	size := map[uint32]uint8{}
 	for _, e := range hits {
+		// The switch expects a flow for each clause: it leaves out a flow that could meet nothing with as few others, also
+		// where one flow is two clauses of a conjunction.
+		if len(hits) < fewest(e.clauses) {
+			continue
+		}
 		for _, c := range e.clauses {
 			met[c.ID] |= 1 << (c.Clause - 1)
 			size[c.ID] = c.Clauses
@@ -183,6 +188,15 @@ func (t *table) conjoined(p *Packet, hits []*entry) *entry {
 		}
 	}
 	return nil
+}
+
+// fewest is how many clauses the smallest of the conjunctions has.
+func fewest(clauses []openflow.Conjunction) int {
+	n := 64
+	for _, c := range clauses {
+		n = min(n, int(c.Clauses))
+	}
+	return n
 }
 
 func newEntry(f flow.Flow) (*entry, error) {
