@@ -241,8 +241,13 @@ func TestStandardDelivery(t *testing.T) {
 			var seen struct{ sent, received, wired, answered, injected int }
 			rapid.Check(t, func(t *rapid.T) {
 				p := plantOf(t, o)
-				judge := func(what, from string, got sim.Outcome, want []string) {
+				judge := func(what, from string, got sim.Outcome, want []string, as ...flow.Term) {
 					t.Helper()
+					for _, d := range got.Deliveries { // as it was sent, and without a tag
+						if f := sim.New(append(as, flow.NoVLAN())...); d.To != outside && d.Frame != f.Frame() {
+							t.Fatalf("%s from %s: %s received %s, want %s", what, from, d.To, d.Frame, f)
+						}
+					}
 					seen.sent++
 					seen.received += len(want)
 					if r := got.Receivers(); !slices.Equal(r, want) || len(got.Lost)+len(got.Errors)+len(got.Arrivals) > 0 {
@@ -258,9 +263,10 @@ func TestStandardDelivery(t *testing.T) {
 					}
 					for _, dst := range dsts {
 						for _, src := range []model.MAC{q.MAC, shared, p.ports[0].MAC, stranger} {
-							f := sim.New(flow.EthSrc(src), flow.EthDst(dst), flow.IP())
+							terms := []flow.Term{flow.EthSrc(src), flow.EthDst(dst), flow.IP()}
+							f := sim.New(terms...)
 							want := p.receivers(q, src, dst)
-							judge(fmt.Sprintf("%s to %s", src, dst), string(q.ID), p.fabric.Send(string(q.ID), f), want)
+							judge(fmt.Sprintf("%s to %s", src, dst), string(q.ID), p.fabric.Send(string(q.ID), f), want, terms...)
 							if slices.Contains(want, outside) {
 								seen.wired++
 							}
@@ -277,7 +283,13 @@ func TestStandardDelivery(t *testing.T) {
 								tag = flow.VLANVID(uint16(n.SegmentationID))
 							}
 							judge("from outside to "+dst.String(), outside, p.fabric.Send(outside, sim.New(append(terms, tag)...)),
-								p.entering(n, func(h model.NodeID) bool { return p.mapped[h] }, dst))
+								p.entering(n, func(h model.NodeID) bool { return p.mapped[h] }, dst), terms...)
+						}
+						for _, node := range worldNodes { // a left-over tunnel that we know nothing of
+							var got sim.Outcome
+							tag, _ := logicalNetwork(n)
+							p.fabric.Inject(&got, p.switches[model.NodeID(node)], 99, sim.New(append(terms, flow.TunID(tag))...), false)
+							judge("frame of "+string(n.ID)+" to "+dst.String(), node+" port 99", got, []string{})
 						}
 						for _, w := range p.tunnels { // frames that a faulty node sends: to the ports of this node at most, and of shared networks only
 							want := []string{}
@@ -286,7 +298,7 @@ func TestStandardDelivery(t *testing.T) {
 							}
 							var got sim.Outcome
 							p.fabric.Inject(&got, p.switches[w.node], w.of, sim.New(slices.Concat(terms, w.head, []flow.Term{flow.TunID(uint64(n.SegmentationID))})...), false)
-							judge(fmt.Sprintf("%s frame of %s to %s", w.kind, n.ID, dst), string(w.node)+" tunnel", got, want)
+							judge(fmt.Sprintf("%s frame of %s to %s", w.kind, n.ID, dst), string(w.node)+" tunnel", got, want, terms...)
 							seen.injected++
 						}
 					}
