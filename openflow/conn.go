@@ -25,6 +25,7 @@ var (
 // Defaults of Config.
 const (
 	DefaultProbeInterval = 10 * time.Second
+	DefaultBusyTimeout   = 60 * time.Second
 	DefaultWriteTimeout  = 30 * time.Second
 	DefaultMaxReply      = 16 << 20
 	DefaultEventBytes    = 256 << 10
@@ -35,7 +36,13 @@ type Config struct {
 	// ProbeInterval is the silence after which an echo request is sent; after
 	// as much silence again the connection ends with ErrProbe. Below 0: never.
 	ProbeInterval time.Duration
-	// WriteTimeout bounds one write of at most some 128 KiB.
+	// BusyTimeout is how long the switch may be silent instead while it owes an
+	// answer that was asked for before the echo request; busyPerMessage is added
+	// for each message that the request is made of. Open vSwitch commits a bundle
+	// without looking at its connections.
+	BusyTimeout time.Duration
+	// WriteTimeout bounds one write of at most some 128 KiB. A switch that owes
+	// an answer has BusyTimeout for it, if that is longer.
 	WriteTimeout time.Duration
 	// MaxReply bounds the bytes of an answer that is collected in memory.
 	MaxReply int
@@ -44,6 +51,9 @@ type Config struct {
 	// Handler gets what the switch sends unasked.
 	Handler Handler
 }
+
+// busyPerMessage is far above what a switch needs for a flow (some 40 us when idle).
+const busyPerMessage = 2 * time.Millisecond
 
 // Handler has the callbacks for what the switch sends unasked; nil ones drop
 // it. They run one after the other, in the order of arrival, on a goroutine of
@@ -102,12 +112,16 @@ type Conn struct {
 type call struct {
 	first, n uint32
 	got      func(Header, Message)
+	began    time.Time
 }
 
 // NewConn starts to drive nc and owns it from now on. Handshake comes next.
 func NewConn(nc net.Conn, cfg Config) *Conn {
 	if cfg.ProbeInterval == 0 {
 		cfg.ProbeInterval = DefaultProbeInterval
+	}
+	if cfg.BusyTimeout <= 0 {
+		cfg.BusyTimeout = DefaultBusyTimeout
 	}
 	if cfg.WriteTimeout <= 0 {
 		cfg.WriteTimeout = DefaultWriteTimeout
@@ -174,45 +188,83 @@ func (c *Conn) fail(err error) {
 }
 
 func (c *Conn) write(b []byte) error {
-	c.nc.SetWriteDeadline(time.Now().Add(c.cfg.WriteTimeout))
+	now := time.Now()
+	c.nc.SetWriteDeadline(now.Add(max(c.cfg.WriteTimeout, c.patience(now))))
 	n, err := c.nc.Write(b)
 	c.bytesOut.Add(uint64(n))
 	return err
 }
 
+// patience is how long the switch may leave us waiting for what was asked before
+// then; 0 if nothing was. What is asked later says nothing of a peer that was
+// silent already.
+func (c *Conn) patience(then time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, busy := uint32(0), false
+	for _, cl := range c.calls {
+		if !cl.began.After(then) {
+			n, busy = n+cl.n, true
+		}
+	}
+	if !busy {
+		return 0
+	}
+	return c.cfg.BusyTimeout + time.Duration(n)*busyPerMessage
+}
+
 // read is the reader goroutine.
 func (c *Conn) read() {
-	var f Framer
-	probing := false
+	var (
+		f     Framer
+		echo  time.Time    // of the echo request that waits for a sign of life; zero: none does
+		life  = time.Now() // the last sign of life
+		wrote uint64       // bytes written until then
+	)
 	for {
 		if c.cfg.ProbeInterval > 0 {
 			c.nc.SetReadDeadline(time.Now().Add(c.cfg.ProbeInterval))
 		}
 		n, err := c.nc.Read(f.Space())
 		if n > 0 {
-			probing = false
 			c.bytesIn.Add(uint64(n))
 			f.Wrote(n)
 			if e := c.consume(&f); e != nil {
 				c.fail(e)
 				return
 			}
+			echo, life, wrote = time.Time{}, time.Now(), c.bytesOut.Load()
 		}
 		switch {
 		case err == nil:
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			c.fail(err)
 			return
-		case probing:
-			c.fail(ErrProbe)
-			return
+		case echo.IsZero():
+			echo = time.Now()
+			if c.probe() == ErrClosed {
+				return
+			}
 		default:
-			probing = true
-			if c.put(context.Background(), true, 0, &EchoRequest{}) != nil {
-				return // the session has ended
+			may := c.patience(echo)
+			// A peer that takes much is alive; small writes prove nothing, the kernel keeps them for a dead one.
+			if out := c.bytesOut.Load(); may > 0 && out-wrote >= flushSize {
+				life, wrote = time.Now(), out
+			}
+			if time.Since(life) >= may {
+				c.fail(ErrProbe)
+				return
 			}
 		}
 	}
+}
+
+// probe sends an echo request if there is room for it: a peer that takes nothing
+// needs no other question, and the reader must not wait for it.
+func (c *Conn) probe() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return c.put(ctx, true, 0, &EchoRequest{})
 }
 
 // consume handles every whole message that has arrived.
@@ -359,7 +411,7 @@ func (c *Conn) begin(n int, got func(Header, Message)) (*call, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	cl := &call{first: c.reserve(n), n: uint32(n), got: got}
+	cl := &call{first: c.reserve(n), n: uint32(n), got: got, began: time.Now()}
 	c.calls = append(c.calls, cl)
 	return cl, nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // ErrCommitUnknown: the session or the context ended after the commit was sent
@@ -100,7 +101,7 @@ func (c *Conn) SendBundle(ctx context.Context, flags uint16, ms ...Message) erro
 	b.first = c.reserve(int(n) + 4)
 	c.bundle++
 	id := c.bundle
-	cl := &call{b.first, n + 4, b.got}
+	cl := &call{b.first, n + 4, b.got, time.Now()}
 	c.calls = append(c.calls, cl)
 	c.mu.Unlock()
 	defer c.end(cl)

@@ -388,6 +388,111 @@ func TestProbe(t *testing.T) {
 	})
 }
 
+// TestBusy runs in fake time: a switch that is at work on what it was asked is not taken for a dead one before a longer
+// time, and one that was silent before it was asked is.
+func TestBusy(t *testing.T) {
+	for name, c := range map[string]struct {
+		ask         func(context.Context, *of.Conn) error // nil: nothing
+		late        bool                                  // asked when the switch has been probed already
+		resume      time.Duration                         // after which the switch answers; 0: never
+		least, most time.Duration                         // of silence until the session ends
+	}{
+		"idle":              {least: 5 * time.Second, most: 10 * time.Second},
+		"bundle":            {ask: bundleOf(1), least: 60 * time.Second, most: 70 * time.Second},
+		"large bundle":      {ask: bundleOf(5000), least: 70 * time.Second, most: 80 * time.Second},
+		"answered in time":  {ask: bundleOf(1), resume: 50 * time.Second},
+		"barrier":           {ask: func(ctx context.Context, c *of.Conn) error { return c.Barrier(ctx) }, least: 60 * time.Second, most: 70 * time.Second},
+		"asked when silent": {ask: bundleOf(1), late: true, least: 5 * time.Second, most: 10 * time.Second},
+		"request given up": {ask: func(ctx context.Context, c *of.Conn) error {
+			ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+			defer cancel()
+			return c.Barrier(ctx)
+		}, least: 20 * time.Second, most: 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l, r := net.Pipe()
+				sw := oftest.New(oftest.Options{})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				go sw.Serve(ctx, r)
+				conn := of.NewConn(l, of.Config{ProbeInterval: 5 * time.Second})
+				defer conn.Close()
+				if _, err := conn.Handshake(ctx); err != nil {
+					t.Fatal(err)
+				}
+				sw.Stall(func(m of.Message) bool {
+					b, ok := m.(*of.BundleControl)
+					if ok && b.Type == of.BundleCommitRequest {
+						return true
+					}
+					_, barrier := m.(*of.BarrierRequest)
+					_, echo := m.(*of.EchoRequest)
+					return barrier || echo
+				})
+				start := time.Now()
+				if c.late {
+					time.Sleep(6 * time.Second)
+				}
+				done := make(chan error, 1)
+				if c.ask != nil {
+					go func() { done <- c.ask(ctx, conn) }()
+				}
+				if c.resume > 0 {
+					time.Sleep(c.resume)
+					sw.Stall(nil)
+					sw.Resume()
+					if err := <-done; err != nil {
+						t.Errorf("answer after %v: %v", c.resume, err)
+					}
+					return
+				}
+				<-conn.Done()
+				if d := time.Since(start); !errors.Is(conn.Err(), of.ErrProbe) || d < c.least || d > c.most {
+					t.Errorf("%v after %v, want it between %v and %v", conn.Err(), d, c.least, c.most)
+				}
+			})
+		})
+	}
+}
+
+// TestSlowTaker: a switch that takes a large bundle bit by bit is alive all the while.
+func TestSlowTaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, r := net.Pipe()
+		c := of.NewConn(l, of.Config{ProbeInterval: 5 * time.Second})
+		defer c.Close()
+		go bundleOf(20000)(t.Context(), c) // some 2 MB
+		start := time.Now()
+		go func() {
+			b := make([]byte, 100<<10)
+			for {
+				if _, err := io.ReadFull(r, b); err != nil {
+					return
+				}
+				time.Sleep(20 * time.Second)
+			}
+		}()
+		<-c.Done()
+		r.Close()
+		if took := time.Since(start); took < 350*time.Second || !errors.Is(c.Err(), of.ErrProbe) {
+			t.Errorf("%v after %v", c.Err(), took)
+		}
+	})
+}
+
+func bundleOf(n int) func(context.Context, *of.Conn) error {
+	return func(ctx context.Context, c *of.Conn) error {
+		var ms []of.Message
+		for i := range n {
+			m := goTo(1, 10, 2)
+			m.Match = of.AppendUint(nil, of.Reg(0), uint64(i))
+			ms = append(ms, m)
+		}
+		return c.SendBundle(ctx, of.BundleAtomic|of.BundleOrdered, ms...)
+	}
+}
+
 // TestEchoAnswered: the switch's probes are answered with their own data, also
 // while nobody uses the session.
 func TestEchoAnswered(t *testing.T) {

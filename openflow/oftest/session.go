@@ -5,6 +5,7 @@ package oftest
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"net"
 	"slices"
@@ -56,7 +57,7 @@ func (ss *session) write(b []byte) error {
 
 // run reads messages until the connection ends. All messages of one read are
 // handled, then their answers are written at once.
-func (ss *session) run() error {
+func (ss *session) run(ctx context.Context) error {
 	if err := ss.write((&of.Hello{Versions: ss.s.opt.Versions}).AppendMessage(nil, 1)); err != nil {
 		return err
 	}
@@ -73,6 +74,9 @@ func (ss *session) run() error {
 			}
 			if b == nil {
 				break
+			}
+			if werr := ss.s.work(ctx, b); werr != nil {
+				return werr
 			}
 			var herr error
 			if out, herr = ss.handle(out, b); herr != nil {

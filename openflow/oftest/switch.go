@@ -3,6 +3,7 @@
 package oftest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type Counts struct {
 	BundlesCommitted, BundlesRefused        int
 	PacketOuts, Barriers, Echoes, CTFlushes int
 	ErrorsSent                              int
+	Stalls                                  int // see Stall
 	// GroupsDeletedInUse counts groups deleted inside a bundle while flows used
 	// them. Open vSwitch 3.1 aborts if such a bundle is then rolled back.
 	GroupsDeletedInUse int
@@ -51,6 +53,8 @@ type Switch struct {
 	counts   Counts
 	refuse   func(of.Message) *of.Error
 	silent   bool
+	stallAt  func(of.Message) bool
+	stalled  bool
 	gen      uint64
 	genKnown bool
 	sessions map[*session]bool
@@ -104,7 +108,7 @@ func (s *Switch) Serve(ctx context.Context, nc net.Conn) error {
 		s.signalLocked()
 		s.mu.Unlock()
 	}()
-	err := ss.run()
+	err := ss.run(ctx)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -175,6 +179,51 @@ func (s *Switch) Silence(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.silent = on
+}
+
+// Stall makes the switch as deaf as one whose only thread is at work: when a
+// message arrives for which at is true, it is not handled, nor is anything read
+// after it, before Resume. A nil at ends it for what comes later.
+func (s *Switch) Stall(at func(of.Message) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stallAt = at
+}
+
+// Resume ends a stall, and handles what came meanwhile.
+func (s *Switch) Resume() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stalled = false
+	s.signalLocked()
+}
+
+// work is what a stalled switch is at; it returns when that is done.
+func (s *Switch) work(ctx context.Context, raw []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stallAt == nil {
+		return nil
+	}
+	if _, m, err := of.Decode(bytes.Clone(raw)); err != nil || !s.stallAt(m) {
+		return nil
+	}
+	s.stalled = true
+	s.counts.Stalls++
+	s.signalLocked()
+	for s.stalled {
+		changed := s.changed
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+		s.mu.Lock()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // Drop closes all sessions.
