@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package alloc hands out what objects need and nobody asked for by name: short keys, segmentation ids, MAC and IP addresses,
-// ids, and a place for DHCP ports.
+// ids, and places for DHCP ports and for routers' gateways.
 //
 // Every allocator runs inside the transaction that needs the value, and keeps what it must remember in tables of its own, so
 // an aborted transaction takes its allocations back and a committed one has them durable together with the object.

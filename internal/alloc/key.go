@@ -102,7 +102,7 @@ func NextKey(tx *store.Txn, kind Kind) (model.Key, error) {
 	start := c.Next
 	for {
 		key := c.Next
-		if c.Next == kind.max() {
+		if c.Next >= kind.max() { // above: the range was larger once
 			c.Next, c.Wrapped = 1, true
 		} else {
 			c.Next++

@@ -118,21 +118,30 @@ func takeSlot(tx *store.Txn, node model.NodeID, port model.PortID) error {
 	if _, ok := tables.SlotsByPort.First(tx, model.PlugKey(node, port)); ok {
 		return nil
 	}
-	number, err := NextKey(tx, Kind(slots+string(node)))
+	return newSlot(tx, model.Slot{Node: node, Port: port})
+}
+
+// newSlot stores a slot under the next number of its node.
+func newSlot(tx *store.Txn, s model.Slot) error {
+	number, err := NextKey(tx, Kind(slots+string(s.Node)))
 	if err != nil {
 		return err
 	}
-	s := model.Slot{Node: node, Number: uint32(number), Port: port}
-	tables.Slots.Put(tx, model.SlotKey(node, s.Number), s)
+	s.Number = uint32(number)
+	tables.Slots.Put(tx, model.SlotKey(s.Node, s.Number), s)
 	return nil
 }
 
 // freeSlot makes the port's slot on the node dirty.
 func freeSlot(tx *store.Txn, node model.NodeID, port model.PortID) {
 	if s, ok := tables.SlotsByPort.First(tx, model.PlugKey(node, port)); ok {
-		s.Freed = time.Now().UTC()
-		tables.Slots.Put(tx, model.SlotKey(node, s.Number), s)
+		dirtySlot(tx, s)
 	}
+}
+
+func dirtySlot(tx *store.Txn, s model.Slot) {
+	s.Freed = time.Now().UTC()
+	tables.Slots.Put(tx, model.SlotKey(s.Node, s.Number), s)
 }
 
 // slotOf tells whether a kind counts the slots of a node, and of which.

@@ -24,6 +24,8 @@ var writers = []struct {
 		"a port is written with its slot and its set of groups: alloc.PutPort, alloc.DeletePort"},
 	{"Slots", []string{"Put", "Delete"}, []string{"internal/alloc"},
 		"a slot is taken and given back where its port is written, and free again by alloc.FreeSlot once its zone was flushed"},
+	{"Gateways", []string{"Put", "Delete"}, []string{"internal/alloc"},
+		"a gateway's place is written with the router's slot there: alloc.PlaceGateway, alloc.DropGateway"},
 	{"GroupSets", []string{"Put", "Delete"}, []string{"internal/alloc"},
 		"a set of groups lives as long as a port wears it"},
 }

@@ -7,27 +7,38 @@ import (
 	"time"
 )
 
-// Slot is a place that a port has on a node: a small number, from which its conntrack zone and its meters there follow.
+// Slot is a place that a port, or a router at its gateway, has on a node: a small number, from which its conntrack zones and
+// its meters there follow.
 //
 // It is taken in the transaction that binds the port (decision 14) and its number is not given to another port before the
-// zone was flushed: used (Freed is zero), dirty (Freed is set), free (no record).
+// zones were flushed: used (Freed is zero), dirty (Freed is set), free (no record).
 type Slot struct {
 	Node   NodeID    `json:"node"`
 	Number uint32    `json:"number"` // 1 to MaxSlot
-	Port   PortID    `json:"port"`
+	Port   PortID    `json:"port,omitempty"`
+	Router RouterID  `json:"router,omitempty"` // in place of Port: the router whose gateway the node is
 	Freed  time.Time `json:"freed,omitzero"`
 }
 
-// MaxSlot is the highest slot of a node, and so the highest number of ports on it: zones are 16 bits wide and the low 4,096
-// are kept for routers and services of the node.
-const MaxSlot = 65535 - zoneBase
+// MaxSlot is the highest slot of a node, and so the highest number of ports and gateways on it: zones are 16 bits wide, each
+// slot has two, the low 4,096 are kept for services of the node and some at the top for what is to come.
+const MaxSlot = 30000
 
-const zoneBase = 4095
+const (
+	zoneBase    = 4095
+	natZoneBase = zoneBase + MaxSlot
+)
 
-// Zone is the conntrack zone of the slot's port, 4096 to 65535.
+// Zone is the conntrack zone of the slot's security groups, 4096 to 34095.
 func (s Slot) Zone() uint16 { return uint16(zoneBase + s.Number) }
 
-// Used reports whether the port has the slot still.
+// NATZone is the conntrack zone in which addresses of the slot's port or router are translated, 34096 to 64095.
+func (s Slot) NATZone() uint16 { return uint16(natZoneBase + s.Number) }
+
+// Zones are all zones of the slot; they are flushed together.
+func (s Slot) Zones() []uint16 { return []uint16{s.Zone(), s.NATZone()} }
+
+// Used reports whether the port or the router has the slot still.
 func (s Slot) Used() bool { return s.Freed.IsZero() }
 
 // SlotKey is the store key of a Slot.

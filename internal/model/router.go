@@ -47,9 +47,10 @@ type FloatingIP struct {
 
 // Gateway says which node carries a router's traffic with its external network: one at every instant.
 type Gateway struct {
-	Router RouterID  `json:"router"`
-	Node   NodeID    `json:"node"`
-	Since  time.Time `json:"since"`
+	Router   RouterID  `json:"router"`
+	Node     NodeID    `json:"node"`
+	Physical string    `json:"physical_network"` // for which the node was a candidate
+	Since    time.Time `json:"since"`
 }
 
 // Neighbour is the link address of a next hop on an external network, as a gateway node observed it. It is persisted: flows

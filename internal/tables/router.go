@@ -19,7 +19,7 @@ var (
 			Plane(func(f model.FloatingIP) any { return f.FloatingIPPlane })
 	// Gateways are routers' places on nodes; only internal/alloc writes them.
 	Gateways = store.Declare[model.RouterID, model.Gateway](Schema, "gateways", store.Allocated).
-			Plane(func(g model.Gateway) any { return g.Node })
+			Plane(func(g model.Gateway) any { return [2]string{string(g.Node), g.Physical} })
 	// Neighbours are next hops on external networks; key model.NeighbourKey.
 	Neighbours = store.Declare[string, model.Neighbour](Schema, "neighbours", store.Observed).
 			Plane(func(n model.Neighbour) any { return n.MAC })

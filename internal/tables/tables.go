@@ -46,7 +46,7 @@ var (
 
 // Allocated. Only internal/alloc writes them.
 var (
-	// Slots are ports' places on nodes; key model.SlotKey.
+	// Slots are places of ports and of routers' gateways on nodes; key model.SlotKey.
 	Slots = store.Declare[string, model.Slot](Schema, "slots", store.Allocated)
 	// GroupSets are the sets of security groups that ports wear; key KeyText of the set's key.
 	GroupSets = store.Declare[string, model.GroupSet](Schema, "group-sets", store.Allocated)
@@ -147,10 +147,17 @@ var (
 	GroupSetsByGroups = store.DeclareIndex(Schema, GroupSets, "groups", func(s model.GroupSet) []string { return []string{GroupSetText(s.Groups)} })
 	// SlotsByPort finds the slot that a port has on a node: model.PlugKey. A slot that it had is not found.
 	SlotsByPort = store.DeclareIndex(Schema, Slots, "port", func(s model.Slot) []string {
-		if !s.Used() {
+		if !s.Used() || s.Port == "" {
 			return nil
 		}
 		return []string{model.PlugKey(s.Node, s.Port)}
+	})
+	// SlotsByRouter finds the slot that a router has on its gateway node: RouterSlotKey.
+	SlotsByRouter = store.DeclareIndex(Schema, Slots, "router", func(s model.Slot) []string {
+		if !s.Used() || s.Router == "" {
+			return nil
+		}
+		return []string{RouterSlotKey(s.Node, s.Router)}
 	})
 	// DirtySlots finds the slots of a node that wait for their zone to be flushed.
 	DirtySlots = store.DeclareIndex(Schema, Slots, "dirty", func(s model.Slot) []string {
@@ -188,6 +195,9 @@ func GroupSetText(groups []model.SecurityGroupID) string {
 	}
 	return b.String()
 }
+
+// RouterSlotKey is the key of SlotsByRouter.
+func RouterSlotKey(n model.NodeID, id model.RouterID) string { return string(n) + "|" + string(id) }
 
 // SegmentKey is the key of NetworksBySegment.
 func SegmentKey(t model.NetworkType, physnet string, id uint32) string {
