@@ -23,7 +23,8 @@ const (
 
 // cast is who takes part: mallory attacks from an instance of demo; alice on the same node and bob on the other are demo's
 // too, in the same network; eve and ernie, on the two nodes, are another tenant's and have the addresses of alice and bob in
-// a network of the same prefix.
+// a network of the same prefix. walter and wanda, on the two nodes, are demo's and admit everything that a group can admit:
+// what the guards of the sender do not stop reaches them.
 type cast struct {
 	*site
 	demo, admin *client
@@ -32,8 +33,10 @@ type cast struct {
 	net, otherNet                   string
 	open                            string // the group that all of demo's wear
 	mallory, alice, bob, eve, ernie *guest
+	walter, wanda                   *guest
 	attacker                        *wire
 	watch                           map[string]*watcher // by name: every place where nothing forbidden may arrive
+	wide                            map[string]*watcher // walter and wanda
 	gateway                         netip.Addr
 	rounds                          int
 	ends                            []net.HardwareAddr
@@ -42,7 +45,7 @@ type cast struct {
 // newCast brings them up in a laboratory.
 func newCast(s *site, standard bool) *cast {
 	s.t.Helper()
-	c := &cast{site: s, demo: s.user("demo"), admin: s.user("admin"), standard: standard, watch: map[string]*watcher{}, gateway: netip.MustParseAddr("10.11.12.1")}
+	c := &cast{site: s, demo: s.user("demo"), admin: s.user("admin"), standard: standard, watch: map[string]*watcher{}, wide: map[string]*watcher{}, gateway: netip.MustParseAddr("10.11.12.1")}
 	c.rounds = 5
 	if standard {
 		c.rounds = 100
@@ -79,6 +82,12 @@ func newCast(s *site, standard bool) *cast {
 	}
 	c.eve = s.newGuest(c.admin, c.admin, "eve", c.otherNet, compute, eve)
 	c.ernie = s.newGuest(c.admin, c.admin, "ernie", c.otherNet, controller, ernie)
+	wide := c.demo.group("wide", nil, fields{"ethertype": "IPv4"}, fields{"ethertype": "IPv6"})
+	c.walter = s.newGuest(c.demo, c.admin, "walter", c.net, compute, at(40, wide))
+	c.wanda = s.newGuest(c.demo, c.admin, "wanda", c.net, controller, at(50, wide))
+	for _, g := range []*guest{c.walter, c.wanda} {
+		c.wide[g.name] = s.watch(g.name, "eth0")
+	}
 	for _, g := range []*guest{c.alice, c.bob, c.eve, c.ernie} {
 		c.watch[g.name] = s.watch(g.name, "eth0")
 	}
@@ -99,6 +108,9 @@ func (c *cast) with(t *testing.T) *cast {
 	w.t = t
 	d.attacker = &w
 	d.demo, d.admin = c.demo.with(d.site), c.admin.with(d.site)
+	for _, g := range []**guest{&d.mallory, &d.alice, &d.bob, &d.eve, &d.ernie, &d.walter, &d.wanda} {
+		*g = (*g).with(d.site)
+	}
 	return &d
 }
 
@@ -117,7 +129,7 @@ func (c *cast) part(name string, f func(*cast)) {
 
 // others is the victim that is not this one.
 func (c *cast) other(g *guest) *guest {
-	if g == c.alice {
+	if g.name == c.alice.name || g.name == c.walter.name {
 		return c.bob
 	}
 	return c.alice

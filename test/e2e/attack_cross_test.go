@@ -13,7 +13,7 @@ import (
 func crossAttacks() []attack {
 	const byNetwork = "table 110 delivers inside of the network only"
 	stranger := func(c *cast, to *guest) *guest { // who has the victim's addresses elsewhere
-		if to == c.alice {
+		if to.name == c.alice.name {
 			return c.eve
 		}
 		return c.ernie
@@ -21,7 +21,7 @@ func crossAttacks() []attack {
 	// Nodes have one card for all of the underlay.
 	underlay := []netip.Addr{netip.MustParseAddr("192.168.0.10"), netip.MustParseAddr("192.168.0.11")}
 	return []attack{
-		{id: "SA-08", what: "another tenant's MAC and address, guessed", stopped: byNetwork, legal: own, frames: func(c *cast, to *guest, t token) (out [][]byte) {
+		{id: "SA-08", grouped: true, what: "another tenant's MAC and address, guessed", stopped: byNetwork, legal: own, frames: func(c *cast, to *guest, t token) (out [][]byte) {
 			e := stranger(c, to)
 			if bytes.Equal(e.mac, to.mac) {
 				// The victim here has all that the stranger there has: what reaches it must be closed for both.
@@ -31,7 +31,7 @@ func crossAttacks() []attack {
 				frame(e.mac, c.mallory.mac, etherIP6, udp6(c.mallory.ip6, e.ip6, 4998, openPort, []byte(t))),
 				frame(e.mac, c.mallory.mac, marker, []byte(t))}
 		}},
-		{id: "SA-08", what: "the nodes' addresses and MACs", stopped: byNetwork, legal: own, frames: func(c *cast, to *guest, t token) (out [][]byte) {
+		{id: "SA-08", grouped: true, what: "the nodes' addresses and MACs", stopped: byNetwork, legal: own, frames: func(c *cast, to *guest, t token) (out [][]byte) {
 			for _, a := range underlay {
 				for _, m := range append(c.nodeMACs(), broadcastUnknown) {
 					for _, port := range []int{4789, 6081, 6640, 6653, 8181, 9696} {
@@ -43,7 +43,7 @@ func crossAttacks() []attack {
 			}
 			return out
 		}},
-		{id: "SA-08", what: "VXLAN in UDP to the tunnel's end, with an inner frame", stopped: byNetwork, legal: own, frames: func(c *cast, to *guest, t token) (out [][]byte) {
+		{id: "SA-08", grouped: true, what: "VXLAN in UDP to the tunnel's end, with an inner frame", stopped: byNetwork, legal: own, frames: func(c *cast, to *guest, t token) (out [][]byte) {
 			for vni := 1000; vni < 1040; vni += 13 { // the inner frame is for whoever has it
 				inner := frame(to.mac, c.other(to).mac, etherIP4, udp4(c.other(to).ip, to.ip, 4998, openPort, []byte(t)))
 				vx := slices.Concat([]byte{8, 0, 0, 0}, be32(vni<<8), inner)
@@ -53,7 +53,7 @@ func crossAttacks() []attack {
 			}
 			return out
 		}},
-		{id: "SA-08", what: "closed port of a victim, so that nothing is open by network", legal: own, frames: func(c *cast, to *guest, t token) [][]byte {
+		{id: "SA-08", grouped: true, what: "closed port of a victim, so that nothing is open by network", legal: own, frames: func(c *cast, to *guest, t token) [][]byte {
 			return [][]byte{frame(to.mac, c.mallory.mac, etherIP4, udp4(c.mallory.ip, to.ip, 4998, 53, []byte(t))),
 				frame(to.mac, c.mallory.mac, etherIP4, ip4{src: c.mallory.ip, dst: to.ip, proto: protoTCP, payload: tcp(c.mallory.ip, to.ip, 4998, 22, 1, 0, tcpSYN, []byte(t))}.bytes()),
 				frame(to.mac, c.mallory.mac, etherIP4, ip4{src: c.mallory.ip, dst: to.ip, proto: 47, payload: []byte(t)}.bytes()),
@@ -105,7 +105,7 @@ func protocolAttacks() []attack {
 		}}
 	}
 	datagrams := func(what string, number byte, group string, payload func(src, dst netip.Addr, t token) []byte) attack {
-		return attack{id: "SA-11", what: what, legal: own, frames: func(c *cast, to *guest, t token) (out [][]byte) {
+		return attack{id: "SA-11", what: what, grouped: true, legal: own, frames: func(c *cast, to *guest, t token) (out [][]byte) {
 			g := netip.MustParseAddr(group)
 			b := g.As4()
 			m := net.HardwareAddr{1, 0, 0x5e, b[1] & 0x7f, b[2], b[3]}

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 )
@@ -17,6 +18,7 @@ type attack struct {
 	// that the test would see it. Where classic stops it too, legal proves the sight: frames that differ only in what makes
 	// the attack must arrive.
 	stopped string
+	grouped bool // it is the receiver's group that stops it: where everything is admitted, it may arrive
 	punted  bool // classic sends it to the controller; standard never does with any of these
 
 	// frames are what is sent to, or because of, one victim, each marked with the token.
@@ -38,10 +40,15 @@ func (c *cast) attacks(list []attack) {
 		c.part(a.name(), func(c *cast) {
 			x := newToken(forbidden)
 			sent, arrived := 0, 0
-			for _, to := range []*guest{c.alice, c.bob} {
+			victims, places := []*guest{c.alice, c.bob}, maps.Clone(c.watch)
+			if !a.grouped {
+				victims = append(victims, c.walter, c.wanda)
+				maps.Copy(places, c.wide)
+			}
+			for _, to := range victims {
 				sent += c.shoot(c.rounds, a.frames(c, to, x)...)
 			}
-			for _, w := range c.watch {
+			for _, w := range places {
 				if c.standard || a.stopped != "" {
 					arrived += w.holdsNone(c.t, x, a.what)
 				} else {

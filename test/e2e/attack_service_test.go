@@ -125,7 +125,7 @@ func fragmentAttacks() []attack {
 	}
 	cut := func(what string, proto byte, parts func(c *cast, to *guest, t token) []part) attack {
 		id := 100
-		return attack{id: "SA-07", what: what, legal: own, frames: func(c *cast, to *guest, t token) (out [][]byte) {
+		return attack{id: "SA-07", grouped: true, what: what, legal: own, frames: func(c *cast, to *guest, t token) (out [][]byte) {
 			id++
 			for _, p := range parts(c, to, t) {
 				frag := p.offset / 8
@@ -142,14 +142,14 @@ func fragmentAttacks() []attack {
 		return udp(c.mallory.ip, to.ip, 4998, closedPort, block(t, 6))
 	}
 	odd := func(what string, f func(p *ip4)) attack {
-		return attack{id: "SA-07", what: what, legal: own, frames: func(c *cast, to *guest, t token) [][]byte {
+		return attack{id: "SA-07", grouped: true, what: what, legal: own, frames: func(c *cast, to *guest, t token) [][]byte {
 			p := ip4{src: c.mallory.ip, dst: to.ip, proto: protoUDP, payload: shut(c, to, t)}
 			f(&p)
 			return [][]byte{frame(to.mac, c.mallory.mac, etherIP4, p.bytes())}
 		}}
 	}
 	return []attack{
-		{id: "SA-07", what: "whole datagram to a closed port", legal: own, frames: func(c *cast, to *guest, t token) [][]byte {
+		{id: "SA-07", grouped: true, what: "whole datagram to a closed port", legal: own, frames: func(c *cast, to *guest, t token) [][]byte {
 			return [][]byte{frame(to.mac, c.mallory.mac, etherIP4, udp4(c.mallory.ip, to.ip, 4998, closedPort, []byte(t))),
 				frame(to.mac, c.mallory.mac, etherIP6, udp6(c.mallory.ip6, to.ip6, 4998, closedPort, []byte(t)))}
 		}},
@@ -189,21 +189,21 @@ func fragmentAttacks() []attack {
 		odd("IP header length beyond the packet", func(p *ip4) { p.words = 15; p.payload = p.payload[:16] }),
 		odd("IP version 5", func(p *ip4) { p.words = 0x15 }),
 		odd("IP length of the header alone, the rest is padding", func(p *ip4) { p.length = 20 }),
-		{id: "SA-07", what: "long padding behind a datagram to a closed port", legal: own, frames: func(c *cast, to *guest, t token) (out [][]byte) {
+		{id: "SA-07", grouped: true, what: "long padding behind a datagram to a closed port", legal: own, frames: func(c *cast, to *guest, t token) (out [][]byte) {
 			for _, pad := range []int{1, 255, 256, 300, 600} {
 				p := udp4(c.mallory.ip, to.ip, 4998, closedPort, []byte(t))
 				out = append(out, frame(to.mac, c.mallory.mac, etherIP4, append(p, block(t, (pad+7)/8)...)))
 			}
 			return out
 		}},
-		{id: "SA-07", what: "IPv6 fragments to a closed port", legal: own, frames: func(c *cast, to *guest, t token) [][]byte {
+		{id: "SA-07", grouped: true, what: "IPv6 fragments to a closed port", legal: own, frames: func(c *cast, to *guest, t token) [][]byte {
 			u := udp(c.mallory.ip6, to.ip6, 4998, closedPort, block(t, 6))
 			return [][]byte{
 				frame(to.mac, c.mallory.mac, etherIP6, ip6(c.mallory.ip6, to.ip6, protoFragment, frag6(protoUDP, 0, true, 12, u[:8]))),
 				frame(to.mac, c.mallory.mac, etherIP6, ip6(c.mallory.ip6, to.ip6, protoFragment, frag6(protoUDP, 8, false, 12, u[8:]))),
 			}
 		}},
-		{id: "SA-07", what: "IPv6 non-first fragment alone", legal: own, frames: func(c *cast, to *guest, t token) [][]byte {
+		{id: "SA-07", grouped: true, what: "IPv6 non-first fragment alone", legal: own, frames: func(c *cast, to *guest, t token) [][]byte {
 			return [][]byte{frame(to.mac, c.mallory.mac, etherIP6, ip6(c.mallory.ip6, to.ip6, protoFragment, frag6(protoUDP, 64, false, 13, block(t, 6))))}
 		}},
 	}

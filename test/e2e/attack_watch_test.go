@@ -51,6 +51,9 @@ func (s *site) listener(where, link string) *os.File {
 		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil {
 			return err
 		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {
+			return err
+		}
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20); err != nil {
 			return err
 		}
@@ -71,6 +74,7 @@ type watcher struct {
 	mu    sync.Mutex
 	seen  map[token]int
 	first map[token][]byte // of each, whole
+	tags  map[token]int    // VLAN of the first of each; 0: untagged
 	punts map[token]int    // seen on their way to the controller, inside of OpenFlow messages
 	all   func(frame []byte)
 	poke  chan struct{} // holds one when something came
@@ -79,7 +83,7 @@ type watcher struct {
 // watch begins; it ends with the test.
 func (s *site) watch(where, link string) *watcher {
 	s.t.Helper()
-	w := &watcher{where: where, f: s.listener(where, link), seen: map[token]int{}, first: map[token][]byte{}, punts: map[token]int{}, poke: make(chan struct{}, 1)}
+	w := &watcher{where: where, f: s.listener(where, link), seen: map[token]int{}, first: map[token][]byte{}, tags: map[token]int{}, punts: map[token]int{}, poke: make(chan struct{}, 1)}
 	w.done.Go(w.read)
 	s.t.Cleanup(w.close)
 	return w
@@ -91,20 +95,46 @@ func (w *watcher) close() {
 }
 
 func (w *watcher) read() {
-	b := make([]byte, 65536)
+	raw, err := w.f.SyscallConn()
+	if err != nil {
+		return
+	}
+	b, oob := make([]byte, 65536), make([]byte, 256)
 	for {
-		n, err := w.f.Read(b)
-		if err != nil {
-			if pathErr, ok := err.(*os.PathError); ok && pathErr.Err == unix.ENETDOWN {
-				continue // the link was taken down; the socket stays
-			}
+		var n, on int
+		var got error
+		if err := raw.Read(func(fd uintptr) bool {
+			n, on, _, _, got = unix.Recvmsg(int(fd), b, oob, 0)
+			return got != unix.EAGAIN
+		}); err != nil {
+			return // closed
+		}
+		switch got {
+		case nil:
+			w.count(b[:n], vlanOf(oob[:on]))
+		case unix.ENETDOWN, unix.EINTR: // the link was taken down; the socket stays
+		default:
 			return
 		}
-		w.count(b[:n])
 	}
 }
 
-func (w *watcher) count(frame []byte) {
+// vlanOf is the tag that the kernel took off a frame on its way to the socket, as packet(7) tells it in struct tpacket_auxdata.
+func vlanOf(oob []byte) int {
+	const valid = 1 << 4 // TP_STATUS_VLAN_VALID
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return 0
+	}
+	for _, m := range messages {
+		if m.Header.Level == unix.SOL_PACKET && m.Header.Type == unix.PACKET_AUXDATA && len(m.Data) >= 18 && binary.NativeEndian.Uint32(m.Data)&valid != 0 {
+			return int(binary.NativeEndian.Uint16(m.Data[16:]) & 0xfff)
+		}
+	}
+	return 0
+}
+
+func (w *watcher) count(frame []byte, vlan int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.all != nil {
@@ -125,7 +155,7 @@ func (w *watcher) count(frame []byte) {
 		if toController(frame) {
 			w.punts[t]++
 		} else if w.seen[t]++; w.seen[t] == 1 {
-			w.first[t] = bytes.Clone(frame)
+			w.first[t], w.tags[t] = bytes.Clone(frame), vlan
 		}
 		select {
 		case w.poke <- struct{}{}:
@@ -157,6 +187,13 @@ func (w *watcher) arrived(t token) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.seen[t]
+}
+
+// vlan is the tag with which a token arrived first.
+func (w *watcher) vlan(t token) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.tags[t]
 }
 
 // wait waits until a token arrived.

@@ -17,13 +17,19 @@ type guest struct {
 	name string // of the namespace
 	node string
 	port port
+	link string // the node's end of its cable, if it is not named as a hypervisor would
 	mac  net.HardwareAddr
 	ip   netip.Addr // IPv4
 	ip6  netip.Addr // not valid in a network without IPv6
 	ll   netip.Addr // link-local, of the MAC
 }
 
-func (g *guest) tap() string { return "tap" + g.port.ID[:11] }
+func (g *guest) tap() string {
+	if g.link != "" {
+		return g.link
+	}
+	return "tap" + g.port.ID[:11]
+}
 
 // fields are attributes of an API object.
 type fields map[string]any
@@ -35,7 +41,19 @@ func (s *site) newGuest(owner, admin *client, name, network, node string, more f
 	g.wire()
 	g.plug()
 	admin.wantStatus(g.port.ID, "ACTIVE")
+	g.announce()
 	return g
+}
+
+// announce tells the neighbours who has the address now, as hosts do that come up (RFC 5227 section 2.3): another guest may have had
+// it a moment before.
+func (g *guest) announce() {
+	g.s.t.Helper()
+	w := g.s.tap(g.name, "eth0")
+	if g.ip.IsValid() {
+		w.send(frame(broadcast, g.mac, etherARP, arp(1, g.mac, g.ip, noMAC, g.ip, nil)))
+	}
+	w.f.Close()
 }
 
 // newPort makes and binds the port of a guest that has no namespace yet.
