@@ -59,6 +59,9 @@ const (
 // LLDPMeter is the id of the meter that all LLDP of a node passes.
 const LLDPMeter uint32 = 1
 
+// EdgeMeter is the id of the meter that packets pass which routers of a node send to the controller and no local port sent.
+const EdgeMeter uint32 = 2
+
 // Meter is the id of the slot's meter for a kind, from 4 up.
 func (s Slot) Meter(k PuntKind) uint32 { return s.Number*uint32(puntKinds) + uint32(k) }
 

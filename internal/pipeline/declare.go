@@ -129,6 +129,7 @@ func init() {
 			Miss: Miss{Kind: MissDrop},
 			Prios: []Priority{
 				{Value: PrioFloating, Name: "floating", Profiles: Standard, What: "new connection to a floating address"},
+				{Value: PrioNATAgain, Name: "again", Profiles: Standard, What: "more of a new connection, which ct() has translated"},
 				{Value: PrioNAT, Name: "new", Profiles: Standard, What: "new connection, not translated"},
 				{Value: PrioNATKnown, Name: "known", Profiles: Standard, What: "packet of a known connection"},
 			},

@@ -25,6 +25,7 @@ func declareForward() {
 			Sets: join(reg(3, 7), tunID, one(openflow.FieldEthSrc)), Next: []TableID{RouteLookup, L3Forward}, Miss: missGoto(L3Forward),
 			Prios: []Priority{
 				{Value: PrioPrefix, Name: "classic-route", Profiles: Classic, What: "packet between two subnets of a router"},
+				{Value: PrioFromFloating, Name: "from-floating", Profiles: Standard, What: "the same, from an address that has a floating IP on this node"},
 				{Value: PrioRouter, Name: "router", Profiles: Standard, What: "router interface's MAC"},
 				{Value: PrioRouteAgain, Name: "route-again", Profiles: Standard, What: "packet that inbound NAT sent to a router"},
 			},
@@ -32,14 +33,16 @@ func declareForward() {
 		Table{
 			ID: RouteLookup, Name: "route-lookup", Profiles: Standard,
 			Purpose: "Longest prefix of the router; next hop to reg4 or xxreg2.",
-			Match:   join(fIP, fields{openflow.FieldICMPType, openflow.FieldICMPCode, openflow.FieldICMPv6Type, openflow.FieldICMPv6Code, openflow.FieldIPTTL}, tunID, reg(0, 3)),
+			Match:   join(fIP, fields{openflow.FieldICMPType, openflow.FieldICMPCode, openflow.FieldICMPv6Type, openflow.FieldICMPv6Code, openflow.FieldIPTTL}, tunID, reg(0, 1, 3, 7)),
 			Kinds:   Goto | Set | TTL | Punt | ToGroup | Out | CheckSize | Again,
 			Sets: join(reg(4, 7, 8, 9, 10, 11), fields{openflow.XXReg(2), openflow.FieldEthSrc, openflow.FieldEthDst, openflow.FieldIPv4Src, openflow.FieldIPv4Dst,
 				openflow.FieldIPv6Src, openflow.FieldIPv6Dst, openflow.FieldIPTTL, openflow.FieldICMPType, openflow.FieldICMPCode, openflow.FieldICMPv6Type}, tunID),
-			Next: []TableID{PacketSize, L3Forward, L2Forward}, Back: []TableID{L3Forward}, Miss: Miss{Kind: MissDrop},
+			Next: []TableID{PacketSize, L3Forward, L2Rewrite, L2Forward, ReturnToSender}, Back: []TableID{L3Forward}, Miss: Miss{Kind: MissDrop},
 			Prios: []Priority{
 				{Value: PrioRouterEcho, Name: "router-echo", Profiles: Standard, What: "the router's own address answers ping"},
 				{Value: PrioTTL, Name: "ttl", Profiles: Standard, What: "time exceeded"},
+				{Value: PrioTTLEdge, Name: "ttl-edge", Profiles: Standard, What: "time exceeded of packets that no local port sent"},
+				{Value: PrioUnroutable, Name: "unroutable", Profiles: Standard, What: "link-local and multicast addresses"},
 				{Value: PrioPrefix, To: PrioPrefix + 2*128 + 1, Name: "prefix", Profiles: Standard, What: "2048 + 2 * length, + 1 if connected; to the gateway node at 2048"},
 			},
 		},
@@ -52,13 +55,16 @@ func declareForward() {
 		Table{
 			ID: L3Forward, Name: "l3-forward", Profiles: both,
 			Purpose: "Next hop to MAC address.",
-			Match:   join(fIP, fields{openflow.FieldICMPType, openflow.FieldICMPCode}, tunID, reg(4, 7, 8, 9, 10, 11)), Kinds: Goto | Set | Punt | Out,
+			Match:   join(fIP, fields{openflow.FieldICMPType, openflow.FieldICMPCode}, tunID, reg(1, 4, 7, 8, 9, 10, 11)), Kinds: Goto | Set | Punt | Out,
 			Sets: fields{openflow.FieldEthDst, openflow.FieldEthSrc, openflow.FieldIPv4Src, openflow.FieldIPv4Dst, openflow.FieldICMPType},
 			Next: []TableID{L2Rewrite}, Miss: missGoto(L2Rewrite),
 			Prios: []Priority{
 				{Value: PrioPrefix, To: PrioPrefix + 1, Name: "classic-echo", Profiles: Classic, What: "the router's own address answers ping"},
+				{Value: PrioOwnHop, Name: "own-hop", Profiles: Standard, What: "floating or gateway address of this node"},
 				{Value: PrioNextHop, Name: "next-hop", Profiles: both, What: "known neighbour"},
+				{Value: PrioResolvePort, Name: "resolve-port", Profiles: Standard, What: "unknown neighbour of a local port's packet, to the controller"},
 				{Value: PrioResolve, Name: "resolve", Profiles: Standard, What: "unknown neighbour, to the controller"},
+				{Value: PrioUnresolved, Name: "unresolved", Profiles: Standard, What: "any other routed packet drops"},
 			},
 		},
 		Table{
@@ -74,7 +80,7 @@ func declareForward() {
 			Next: []TableID{OutboundNew, L2Forward}, Miss: missGoto(L2Forward),
 			Prios: []Priority{
 				{Value: PrioFloating, Name: "floating", Profiles: both, What: "fixed address with a floating one"},
-				{Value: PrioNAT, Name: "snat", Profiles: both, What: "subnet behind the gateway's address"},
+				{Value: PrioNAT, Name: "snat", Profiles: both, What: "all else behind the gateway's address"},
 			},
 		},
 		Table{
@@ -83,6 +89,7 @@ func declareForward() {
 			Match:   join(fIP, fL4, fCT, reg(3)), Kinds: Goto | Track, Next: []TableID{Hairpin}, Miss: Miss{Kind: MissDrop},
 			Prios: []Priority{
 				{Value: PrioFloating, Name: "floating", Profiles: Standard, What: "new connection of a fixed address with a floating one"},
+				{Value: PrioNATAgain, Name: "again", Profiles: Standard, What: "more of a new connection, which ct() has translated"},
 				{Value: PrioNAT, Name: "snat", Profiles: Standard, What: "other new connection"},
 				{Value: PrioNATKnown, Name: "known", Profiles: Standard, What: "packet of a known connection"},
 			},
@@ -90,7 +97,7 @@ func declareForward() {
 		Table{
 			ID: Hairpin, Name: "hairpin", Profiles: Standard,
 			Purpose: "Packets to a floating or gateway address of this node enter again as if from outside.",
-			Match:   join(fIP, tunID), Kinds: Goto | Copy | Track | Set | Again, Sets: join(reg(0, 3, 4, 7), one(openflow.FieldInPort), one(openflow.FieldInPort16)),
+			Match:   join(fIP, tunID), Kinds: Goto | Copy | Track | Set | Again, Sets: join(reg(0, 1, 3, 4, 7), one(openflow.FieldInPort), one(openflow.FieldInPort16)),
 			Next: []TableID{L2Forward}, Back: []TableID{InboundNAT}, Miss: missGoto(L2Forward),
 			Prios: []Priority{{Value: PrioFloating, Name: "floating", Profiles: Standard, What: "address of this node"}},
 		},
@@ -113,8 +120,9 @@ func declareForward() {
 		Table{
 			ID: ReturnToSender, Name: "return-to-sender", Profiles: Standard,
 			Purpose: "Sends answers made in the switch back out of the port they came in by.",
-			Match:   reg(1), Kinds: Out | VLAN | Set, Sets: one(openflow.FieldVLANVID), Miss: Miss{Kind: MissInPort},
-			Prios: []Priority{{Value: PrioSubPort, Name: "sub-port", Profiles: Standard, What: "with the tag of a trunk's sub-port"}},
+			Match:   join(reg(0, 1), tunID), Kinds: Out | VLAN | Set, Sets: one(openflow.FieldVLANVID), Miss: Miss{Kind: MissInPort},
+			Prios: []Priority{{Value: PrioSubPort, Name: "sub-port", Profiles: Standard, What: "with the tag of a trunk's sub-port"},
+				{Value: PrioTagged, Name: "tagged", Profiles: Standard, What: "to a VLAN, with its tag"}},
 		},
 	)
 }

@@ -27,6 +27,7 @@ const (
 	PrioMetadata uint16 = 2000
 	PrioFloating uint16 = 1024
 	PrioNAT      uint16 = 512
+	PrioNATAgain uint16 = 768 // translated by ct() already, though no answer came yet
 	PrioNATKnown uint16 = 256
 
 	// Tables 40 and 90.
@@ -57,16 +58,22 @@ const (
 	PrioVIP uint16 = 1024
 
 	// Tables 60 to 80.
-	PrioRouter      uint16 = 1024
-	PrioRouteAgain  uint16 = 2    // came from inbound NAT
-	PrioRouterEcho  uint16 = 4000 // the router answers ping
-	PrioTTL         uint16 = 3900
-	PrioPrefix      uint16 = 2048 // + 2 * prefix length, + 1 if connected
-	PrioToGateway   uint16 = 2048 // a node without the gateway hands the packet over
-	PrioTooLarge    uint16 = 1024
-	PrioNextHop     uint16 = 1024
-	PrioResolve     uint16 = 8
-	PrioDestination uint16 = 32768
+	PrioRouter       uint16 = 1024
+	PrioFromFloating uint16 = 1025 // from an address that has a floating IP on this node
+	PrioRouteAgain   uint16 = 2    // came from inbound NAT
+	PrioRouterEcho   uint16 = 4000 // the router answers ping
+	PrioTTL          uint16 = 3900
+	PrioTTLEdge      uint16 = 3890 // of packets that no local port sent
+	PrioUnroutable   uint16 = 3800 // addresses that no router forwards
+	PrioPrefix       uint16 = 2048 // + 2 * prefix length, + 1 if connected
+	PrioToGateway    uint16 = 2048 // a node without the gateway hands the packet over
+	PrioTooLarge     uint16 = 1024
+	PrioOwnHop       uint16 = 1025 // an external address of this node
+	PrioNextHop      uint16 = 1024
+	PrioResolvePort  uint16 = 9 // a local port's packet
+	PrioResolve      uint16 = 8
+	PrioUnresolved   uint16 = 4 // routed packets for nobody
+	PrioDestination  uint16 = 32768
 
 	// Table 110.
 	PrioLocal       uint16 = 40000
@@ -79,6 +86,7 @@ const (
 
 	// Table 115.
 	PrioSubPort uint16 = 1024
+	PrioTagged  uint16 = 512 // came from a VLAN
 )
 
 // PrefixPriority is the priority of a route in table 61, so that the longest

@@ -6,7 +6,10 @@ package pipeline
 // A packet-in carries them back, so that whoever answers needs no guess at what
 // the packet is.
 const (
-	PuntDHCP byte = 1 // DHCP request of a client, from table 20
+	PuntDHCP      byte = 1 // DHCP request of a client, from table 20
+	PuntTTL       byte = 2 // packet that a router must not forward any more, from table 61
+	PuntResolve   byte = 3 // packet whose next hop on an external network has no known link address, from table 70
+	PuntNeighbour byte = 4 // copy of an answer about a link address on an external network, from table 20
 )
 
 // userdataMark is the first byte of every userdata of ours.

@@ -100,6 +100,19 @@ var (
 		store.From(d, Routers, func(_ store.Reader, r model.Router) []string { return []string{gatewaySubject(r.ID)} })
 		return store.From(d, Gateways, func(_ store.Reader, g model.Gateway) []string { return []string{gatewaySubject(g.Router)} })
 	}()
+	// NetworkNeighbours: external network -> model.NeighbourKey of its known next hops.
+	NetworkNeighbours = func() *store.Derived {
+		d := store.DeclareDerived(Schema, "network-neighbours", func(r store.Reader, key string) []store.Member {
+			n, ok := Neighbours.Get(r, key)
+			if !ok {
+				return nil
+			}
+			return []store.Member{{Group: string(n.Network), Name: key}}
+		})
+		return store.From(d, Neighbours, func(_ store.Reader, n model.Neighbour) []string {
+			return []string{model.NeighbourKey(n.Network, n.Addr)}
+		})
+	}()
 	// NodeGateways: node -> routers whose gateway it is; the subject is a router.
 	NodeGateways = func() *store.Derived {
 		d := store.DeclareDerived(Schema, "node-gateways", func(r store.Reader, router string) []store.Member {
