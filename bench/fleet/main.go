@@ -107,7 +107,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		return nil, fmt.Errorf("argument %q: there are only flags, see -help", fs.Arg(0))
 	}
 	if *quick {
-		*nodes, *base, o.ports, o.n, o.pairs, o.dhcpFor = "4", "200", 200, 10, 12, time.Second
+		*nodes, *base, o.ports, o.n, o.pairs, o.dhcpFor = "4", "200", 200, 20, 12, time.Second
 	}
 	var err1, err2 error
 	o.nodes, err1 = numbers(*nodes)
