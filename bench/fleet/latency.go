@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -158,12 +159,13 @@ func (c *cloud) rules(l *latencyFigures) {
 		_, err := c.srv.create(ctx, "security_group_rule", object{"security_group_id": c.groups[0], "project_id": project(0), "direction": "ingress",
 			"ethertype": "IPv4", "protocol": "tcp", "port_range_min": port, "port_range_max": port})
 		c.h.Must(err)
-		if last := c.calm(began); !last.IsZero() {
-			walls = append(walls, last.Sub(began))
-		} else {
-			walls = append(walls, time.Since(began))
-		}
-		c.h.Must(c.srv.inSync(ctx, c.work.nodes))
+		c.h.Must(c.poll(time.Minute, func() error { // a calm may come before the storm, too
+			if c.calm(began).IsZero() {
+				return errors.New("no switch has changed a flow for a rule")
+			}
+			return c.srv.inSync(ctx, c.work.nodes)
+		}))
+		walls = append(walls, c.calm(began).Sub(began))
 	}
 	l.ruleBill = c.spent().minus(start)
 	for k := range l.ruleBill {
