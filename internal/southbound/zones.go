@@ -15,7 +15,8 @@ import (
 	"nagare/openflow"
 )
 
-// Connection tracking zones come and go with slots (decisions 13 and 14): used, then dirty when the port left, then free. A
+// Connection tracking zones come and go with slots, a port's and a router's (decisions 13 and 14), two with each, one for security
+// groups and one for address translation: used, then dirty when the port left, then free. A
 // dirty zone is flushed twice, each time some time after the switch has confirmed that no flow names it any more: a barrier is
 // not the datapath, which goes on with cached flows for up to a second and may enter connections meanwhile. Only then is the
 // slot's record deleted, and with it the number free for another port.
@@ -171,10 +172,12 @@ func (k *zoneKeeper) flush(ctx context.Context, keys []string) error {
 		return nil
 	}
 	snap := k.t.hub.cfg.Store.Snapshot()
-	ms := make([]openflow.Message, 0, len(keys))
+	ms := make([]openflow.Message, 0, 2*len(keys))
 	for _, key := range keys {
 		if s, ok := tables.Slots.Get(snap, key); ok && !s.Used() {
-			ms = append(ms, &openflow.CTFlushZone{Zone: s.Zone()})
+			for _, zone := range s.Zones() {
+				ms = append(ms, &openflow.CTFlushZone{Zone: zone})
+			}
 		}
 	}
 	ask, cancel := context.WithTimeout(ctx, k.t.hub.cfg.Timings.Request)
