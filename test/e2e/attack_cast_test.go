@@ -46,6 +46,8 @@ type cast struct {
 func newCast(s *site, standard bool) *cast {
 	s.t.Helper()
 	c := &cast{site: s, demo: s.user("demo"), admin: s.user("admin"), standard: standard, watch: map[string]*watcher{}, wide: map[string]*watcher{}, gateway: netip.MustParseAddr("10.11.12.1")}
+	// Each attack's frames are sent this many times to each victim: in classic as often as shows that they arrive.
+	// NAGARE_ATTACK_ROUNDS asks for more, such as for a night.
 	c.rounds = 5
 	if standard {
 		c.rounds = 100
