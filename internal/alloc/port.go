@@ -34,9 +34,30 @@ func PutPort(tx *store.Txn, p model.Port) error {
 	}
 	tables.Ports.Put(tx, p.ID, p)
 	if had && old.GroupSet != p.GroupSet {
-		dropGroupSet(tx, old.GroupSet)
+		leaveGroupSet(tx, p.ID, old.GroupSet)
 	}
 	return nil
+}
+
+// leaveGroupSet remembers the set that a port has just left, in place of the one that it left before.
+func leaveGroupSet(tx *store.Txn, id model.PortID, key model.Key) {
+	before, had := tables.FormerSets.Get(tx, id)
+	if s, ok := tables.GroupSets.Get(tx, KeyText(key)); ok {
+		tables.FormerSets.Put(tx, id, model.FormerSet{Port: id, Set: key, Groups: s.Groups})
+	} else {
+		tables.FormerSets.Delete(tx, id)
+	}
+	if had {
+		dropGroupSet(tx, before.Set)
+	}
+}
+
+// ForgetFormerSet ends the time in which a port's former set is kept, if it is the one named still.
+func ForgetFormerSet(tx *store.Txn, id model.PortID, set model.Key) {
+	if f, ok := tables.FormerSets.Get(tx, id); ok && f.Set == set {
+		tables.FormerSets.Delete(tx, id)
+		dropGroupSet(tx, set)
+	}
 }
 
 // DeletePort removes a port and gives back what PutPort took for it. It reports whether the port was there.
@@ -48,6 +69,9 @@ func DeletePort(tx *store.Txn, id model.PortID) bool {
 	tables.Ports.Delete(tx, id)
 	freeSlot(tx, p.Host, id)
 	dropGroupSet(tx, p.GroupSet)
+	if f, ok := tables.FormerSets.Get(tx, id); ok {
+		ForgetFormerSet(tx, id, f.Set)
+	}
 	return true
 }
 
@@ -100,12 +124,13 @@ func groupSet(tx *store.Txn, groups []model.SecurityGroupID) (model.Key, error) 
 	return key, nil
 }
 
-// dropGroupSet removes a set that no port wears any more.
+// dropGroupSet removes a set that no port wears or wore until lately.
 func dropGroupSet(tx *store.Txn, key model.Key) {
 	if key == 0 {
 		return
 	}
-	if _, worn := tables.PortsByGroupSet.First(tx, KeyText(key)); !worn {
+	_, worn := tables.PortsByGroupSet.First(tx, KeyText(key))
+	if _, lately := tables.FormerSetsBySet.First(tx, KeyText(key)); !worn && !lately {
 		tables.GroupSets.Delete(tx, KeyText(key))
 	}
 }

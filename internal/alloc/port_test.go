@@ -101,13 +101,32 @@ func TestGroupSets(t *testing.T) {
 	if set("p1") == 0 || set("p1") != set("p2") || set("p3") == set("p1") || set("p3") == 0 || set("p4") != 0 {
 		t.Fatalf("sets %d %d %d %d", set("p1"), set("p2"), set("p3"), set("p4"))
 	}
+	both := set("p2")
 	put("p2", "g1")
 	if n := tables.GroupSets.Len(st.Snapshot()); set("p2") != set("p3") || n != 2 {
 		t.Errorf("sets %d %d, %d in all, want the same, of 2", set("p2"), set("p3"), n)
 	}
 	commit(t, st, func(tx *store.Txn) { DeletePort(tx, "p1") })
+	if n := tables.GroupSets.Len(st.Snapshot()); n != 2 {
+		t.Errorf("%d sets, want 2: nobody wears one of them, but p2 did until lately", n)
+	}
+	commit(t, st, func(tx *store.Txn) { ForgetFormerSet(tx, "p2", set("p2")) }) // not the one that it left
+	if f, ok := tables.FormerSets.Get(st.Snapshot(), "p2"); !ok || f.Set != both || len(f.Groups) != 2 {
+		t.Errorf("former set of p2: %+v %v, want %d", f, ok, both)
+	}
+	commit(t, st, func(tx *store.Txn) { ForgetFormerSet(tx, "p2", both) })
 	if n := tables.GroupSets.Len(st.Snapshot()); n != 1 {
-		t.Errorf("%d sets after the last wearer of one went, want 1", n)
+		t.Errorf("%d sets once the last trace of one went, want 1", n)
+	}
+	// Of several changes the last former set counts, and a port that goes leaves none.
+	put("p2", "g2")
+	put("p2", "g3")
+	if f, _ := tables.FormerSets.Get(st.Snapshot(), "p2"); tables.GroupSets.Len(st.Snapshot()) != 3 || len(f.Groups) != 1 || f.Groups[0] != "g2" {
+		t.Errorf("%d sets, former %+v; want those of p3 and p2 and the former one of p2", tables.GroupSets.Len(st.Snapshot()), f)
+	}
+	commit(t, st, func(tx *store.Txn) { DeletePort(tx, "p2"); DeletePort(tx, "p3") })
+	if r := st.Snapshot(); tables.GroupSets.Len(r) != 0 || tables.FormerSets.Len(r) != 0 {
+		t.Errorf("%d sets and %d former ones after all wearers went", tables.GroupSets.Len(r), tables.FormerSets.Len(r))
 	}
 }
 

@@ -26,6 +26,8 @@ var writers = []struct {
 		"a slot is taken and given back where its port is written, and free again by alloc.FreeSlot once its zone was flushed"},
 	{"Gateways", []string{"Put", "Delete"}, []string{"internal/alloc"},
 		"a gateway's place is written with the router's slot there: alloc.PlaceGateway, alloc.DropGateway"},
+	{"FormerSets", []string{"Put", "Delete"}, []string{"internal/alloc"},
+		"a former set is remembered where its port is written, and forgotten by alloc.ForgetFormerSet"},
 	{"GroupSets", []string{"Put", "Delete"}, []string{"internal/alloc"},
 		"a set of groups lives as long as a port wears it"},
 }

@@ -65,6 +65,14 @@ const EdgeMeter uint32 = 2
 // Meter is the id of the slot's meter for a kind, from 4 up.
 func (s Slot) Meter(k PuntKind) uint32 { return s.Number*uint32(puntKinds) + uint32(k) }
 
+// FormerSet is the set of groups that a port wore before its present one. Its flows stay on the port's node until packets that
+// a switch has already taken for it are through, so that a change of groups loses none.
+type FormerSet struct {
+	Port   PortID            `json:"port"`
+	Set    Key               `json:"set"`
+	Groups []SecurityGroupID `json:"groups"`
+}
+
 // GroupSet is a set of security groups that some port wears. Ports that wear the same groups share it, so that a rule costs a
 // flow per set and not per port.
 type GroupSet struct {

@@ -92,6 +92,7 @@ type Hub struct {
 	secret    []byte // keys LLDP frames
 	running   sync.WaitGroup
 	status    statusBook
+	former    formerSets
 	stopped   chan struct{}
 }
 

@@ -317,6 +317,12 @@ func reopen(t testing.TB, old *store.Store) *store.Store {
 		for key, v := range tables.Slots.All(r) {
 			tables.Slots.Put(tx, key, v)
 		}
+		for key, v := range tables.GroupSets.All(r) {
+			tables.GroupSets.Put(tx, key, v)
+		}
+		for id, v := range tables.FormerSets.All(r) {
+			tables.FormerSets.Put(tx, id, v)
+		}
 		for id, v := range tables.Nodes.All(r) {
 			tables.Nodes.Put(tx, id, v)
 		}

@@ -25,6 +25,9 @@ func newStatusBook() statusBook {
 // note marks the ports that a change concerns.
 func (b *statusBook) note(snap *store.Snapshot, ch *store.Changes, native bool) {
 	if ch.All {
+		for id := range tables.FormerSets.All(snap) { // their time was interrupted
+			b.fresh[id] = struct{}{}
+		}
 		// Once, at start: what a crash left between a change and its status, and what another setting made of DHCP ports.
 		for id, p := range tables.Ports.All(snap) {
 			if native && unplacedDHCP(&p) {
@@ -90,6 +93,7 @@ func (h *Hub) settleStatuses(ctx context.Context, snap *store.Snapshot, confirme
 			h.status.wait(host, id)
 			continue
 		}
+		h.forgetFormer(ctx, snap, id)
 		have, ok := tables.Statuses.Get(snap, id)
 		if (v.status == "") == !ok && have.Status == v.status && have.Reason == v.reason {
 			continue

@@ -88,23 +88,21 @@ var (
 	NetworkMembers = located("network-members", func(_ store.Reader, p *model.Port) []store.Member {
 		return []store.Member{{Group: string(p.Network), Name: string(p.ID)}}
 	})
-	// NodeGroupSets: node -> sets of security groups (KeyText) that filtered ports located there wear.
-	NodeGroupSets = located("node-group-sets", func(_ store.Reader, p *model.Port) []store.Member {
-		if !p.IsFiltered() || p.GroupSet == 0 {
-			return nil
+	// NodeGroupSets: node -> sets of security groups (KeyText) that filtered ports located there wear, or wore until lately.
+	NodeGroupSets = worn("node-group-sets", func(p *model.Port, former model.FormerSet) (names []string) {
+		for _, k := range []model.Key{p.GroupSet, former.Set} {
+			if k != 0 {
+				names = append(names, KeyText(k))
+			}
 		}
-		return []store.Member{{Group: string(p.Host), Name: KeyText(p.GroupSet)}}
+		return names
 	})
-	// NodeGroups: node -> security groups that filtered ports located there wear.
-	NodeGroups = located("node-groups", func(_ store.Reader, p *model.Port) []store.Member {
-		if !p.IsFiltered() {
-			return nil
+	// NodeGroups: node -> security groups that filtered ports located there wear, or wore until lately.
+	NodeGroups = worn("node-groups", func(p *model.Port, former model.FormerSet) (names []string) {
+		for _, g := range slices.Concat(p.SecurityGroups, former.Groups) {
+			names = append(names, string(g))
 		}
-		var ms []store.Member
-		for _, g := range p.SecurityGroups {
-			ms = append(ms, store.Member{Group: string(p.Host), Name: string(g)})
-		}
-		return ms
+		return names
 	})
 	// RemoteMembers: RemoteKey(group or address group, family) -> MemberName of each address that a rule naming it as remote
 	// allows: fixed addresses and allowed address pairs of the group's ports, located or not, or the address group's prefixes.
@@ -114,6 +112,23 @@ var (
 		return store.From(d, AddressGroups, func(_ store.Reader, g model.AddressGroup) []string { return []string{string(g.ID)} })
 	}()
 )
+
+// worn declares a derived table of what the filtered ports of a node wear.
+func worn(name string, of func(*model.Port, model.FormerSet) []string) *store.Derived {
+	d := located(name, func(r store.Reader, p *model.Port) (ms []store.Member) {
+		if !p.IsFiltered() {
+			return nil
+		}
+		former, _ := FormerSets.Get(r, p.ID)
+		for _, n := range of(p, former) {
+			if m := (store.Member{Group: string(p.Host), Name: n}); !slices.Contains(ms, m) {
+				ms = append(ms, m)
+			}
+		}
+		return ms
+	})
+	return store.From(d, FormerSets, func(_ store.Reader, f model.FormerSet) []string { return []string{string(f.Port)} })
+}
 
 func remoteMembers(r store.Reader, subject string) (ms []store.Member) {
 	add := func(set string, p netip.Prefix) {

@@ -50,6 +50,8 @@ var (
 	Slots = store.Declare[string, model.Slot](Schema, "slots", store.Allocated)
 	// GroupSets are the sets of security groups that ports wear; key KeyText of the set's key.
 	GroupSets = store.Declare[string, model.GroupSet](Schema, "group-sets", store.Allocated)
+	// FormerSets are the sets that ports wore until lately.
+	FormerSets = store.Declare[model.PortID, model.FormerSet](Schema, "former-group-sets", store.Allocated)
 )
 
 // Observed.
@@ -143,6 +145,8 @@ var (
 		}
 		return []string{KeyText(p.GroupSet)}
 	})
+	// FormerSetsBySet finds the ports that wore a set until lately: KeyText of its key.
+	FormerSetsBySet = store.DeclareIndex(Schema, FormerSets, "set", func(f model.FormerSet) []string { return []string{KeyText(f.Set)} })
 	// GroupSetsByGroups finds a set by its groups: GroupSetText.
 	GroupSetsByGroups = store.DeclareIndex(Schema, GroupSets, "groups", func(s model.GroupSet) []string { return []string{GroupSetText(s.Groups)} })
 	// SlotsByPort finds the slot that a port has on a node: model.PlugKey. A slot that it had is not found.
