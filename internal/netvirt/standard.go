@@ -33,7 +33,8 @@ func Standard(o Options) *compile.Rulebook {
 		o.PuntRate = DefaultPuntRate
 	}
 	b := &compile.Rulebook{Merge: mergeClauses}
-	l2 := declareStandardL2(b, o)
+	l2 := newLayer2(b, o)
+	l3 := declareStandardL3(b, l2)
 	acl := declareStandardACL(b, o)
 	b.Root(compile.Rule{Name: "bridge", Kind: "node", Doc: "the spine: each table to the next, drop at the end",
 		Run: func(c *compile.Context) {
@@ -43,7 +44,8 @@ func Standard(o Options) *compile.Rulebook {
 			for _, f := range pipeline.SubTables() {
 				c.Flow(f)
 			}
-			l2(c)
+			l2.root(c)
+			l3(c)
 			acl(c)
 		}})
 	return b

@@ -19,7 +19,7 @@ type layer2 struct {
 	outs       *compile.Query[uint32]   // outKey -> number of that tunnel port
 	patches    *compile.Query[patch]    // patchKey -> the way to a physical network
 
-	port, network, member, pair, local, flood, peer, tunnel, provider, server compile.RuleID
+	port, network, member, way, pair, local, flood, peer, tunnel, provider, uplink, server compile.RuleID
 }
 
 // Which of its table's flows a flow of layer 2 is, for its cookie.
@@ -61,6 +61,11 @@ const lldpRate = 100
 
 // declareStandardL2 declares the rules of layer 2 and returns what the root asks for.
 func declareStandardL2(b *compile.Rulebook, o Options) func(*compile.Context) {
+	return newLayer2(b, o).root
+}
+
+// newLayer2 declares the rules of layer 2.
+func newLayer2(b *compile.Rulebook, o Options) *layer2 {
 	l := &layer2{Options: o}
 	l.halves = compile.DeclareQuery(b, "l2/half", halfOf)
 	l.deliveries = compile.DeclareQuery(b, "l2/delivery", deliveryOf)
@@ -72,7 +77,9 @@ func declareStandardL2(b *compile.Rulebook, o Options) func(*compile.Context) {
 	l.network = b.Add(compile.Rule{Name: "l2/network", Kind: "network", Run: l.presentNetwork,
 		Doc: "a network that is present here: its floods, its unknown unicast, its way to the wire"})
 	l.member = b.Add(compile.Rule{Name: "l2/member", Kind: "port", Run: l.networkMember,
-		Doc: "a port of a network that is present here, wherever it is: answers for its addresses, the way to it"})
+		Doc: "a port of a network that is present here, wherever it is: answers for its addresses"})
+	l.way = b.Add(compile.Rule{Name: "l2/way", Kind: "port", Run: l.wayTo,
+		Doc: "the way to a port of another node, on a network that is present here or reached through a router"})
 	l.pair = b.Add(compile.Rule{Name: "l2/pair-mac", Kind: "network", Run: l.pairMAC,
 		Doc: "a MAC address of allowed address pairs: frames to it reach the ports that may have it"})
 	l.local = b.Add(compile.Rule{Name: "l2/local-group", Kind: "network", Run: l.localGroup,
@@ -80,14 +87,16 @@ func declareStandardL2(b *compile.Rulebook, o Options) func(*compile.Context) {
 	l.flood = b.Add(compile.Rule{Name: "l2/flood-group", Kind: "network", Run: l.floodGroup,
 		Doc: "the group that gives a copy to the local ports, to each peer and to the wire"})
 	l.peer = b.Add(compile.Rule{Name: "l2/peer", Kind: "network", Run: l.networkPeer,
-		Doc: "frames of a network enter from the tunnels of the nodes that share it"})
+		Doc: "frames of a network enter from the tunnels of the nodes that share it or route into it"})
 	l.tunnel = b.Add(compile.Rule{Name: "l2/tunnel", Kind: "node", Run: l.tunnelPort,
 		Doc: "a tunnel port, as long as a network is shared with its other end"})
 	l.provider = b.Add(compile.Rule{Name: "l2/provider", Kind: "node", Run: l.providerPatch,
 		Doc: "the pair of patch ports to the bridge of a physical network"})
+	l.uplink = b.Add(compile.Rule{Name: "l2/uplink", Kind: "network", Run: l.fromWire,
+		Doc: "frames of a network enter from the wire of its physical network"})
 	l.server = b.Add(compile.Rule{Name: "l2/dhcp-server", Kind: "port", Run: l.dhcpServer,
 		Doc: "answers ARP for a DHCP server that is on no node, since the controller is it"})
-	return l.root
+	return l
 }
 
 // root is what a node has whatever is on it.
@@ -97,7 +106,7 @@ func (l *layer2) root(c *compile.Context) {
 	c.Flow(owned(pipeline.KindBridge, 0, l2Stranger, entry(pipeline.Classifier, pipeline.PrioPortDrop, flow.M(), flow.Do())))
 	// Duplicate address detection (RFC 4862 section 5.4) asks whether anybody else has the address: not us.
 	c.Flow(owned(pipeline.KindBridge, 0, l2NDExempt, entry(pipeline.Responder, pipeline.PrioResponderExempt,
-		flow.M(append(solicitation(), flow.IPSrc(unspecified6))...), flow.Do(to(pipeline.Responder.Next())))))
+		flow.M(append(solicitation(fromLocal), flow.IPSrc(unspecified6))...), flow.Do(to(pipeline.Responder.Next())))))
 	c.Flow(owned(pipeline.KindBridge, 0, l2Split, entry(pipeline.L2Forward, pipeline.PrioSplit,
 		flow.M(flow.Reg(pipeline.RegOrigin, pipeline.FromTunnel), flow.RegMasked(pipeline.RegFlags, 0, pipeline.FlagRouted),
 			flow.EthDstMasked([6]byte{}, [6]byte{1})), flow.Do())))

@@ -31,6 +31,7 @@ func (l *layer2) presentNetwork(c *compile.Context) {
 	c.Need(l.local, c.Subject)
 	c.Need(l.flood, c.Subject)
 	c.Each(tables.NetworkMembers, c.Subject, l.member)
+	c.Each(tables.NetworkMembers, c.Subject, l.way)
 	c.Each(tables.NetworkPairMACs, c.Subject, l.pair)
 	if l.NativeDHCP {
 		for p := range tables.DHCPPortsByNetwork.By(c, c.Subject) {
@@ -43,6 +44,7 @@ func (l *layer2) presentNetwork(c *compile.Context) {
 	switch {
 	case n.Type.Tunnelled():
 		c.Each(tables.NetworkPeers, c.Subject, l.peer)
+		c.Each(tables.NetworkReachers, c.Subject, l.peer)
 		emit(l2FloodTunnel, pipeline.PrioFloodTunnel, unrouted(pipeline.FromTunnel, &n, flow.Multicast()), flow.ToGroup(localID(n.Key)))
 	case n.physical():
 		emit(l2FloodWire, pipeline.PrioFloodTunnel, unrouted(pipeline.FromProvider, &n, flow.Multicast()), flow.ToGroup(localID(n.Key)))
@@ -51,8 +53,7 @@ func (l *layer2) presentNetwork(c *compile.Context) {
 			c.Fault(why)
 		}
 		if w.Port != 0 {
-			c.Flow(owned(pipeline.KindNetwork, n.Key, l2Provider, entry(pipeline.Classifier, pipeline.PrioProvider,
-				flow.M(flow.InPort(w.Port), n.vlan()), flow.Do(n.enter()...))))
+			c.Need(l.uplink, c.Subject)
 			emit(l2Unknown, pipeline.PrioUnknown, unrouted(pipeline.FromPort, &n), n.leave(w.Port)...)
 			return
 		}
@@ -73,8 +74,8 @@ func (l *layer2) pairMAC(c *compile.Context) {
 		return
 	}
 	if p, taken := tables.PortsByMAC.First(c, c.Subject); taken {
-		if _, there := tables.Located(c, p.ID); there {
-			return // a port whose own address it is comes first
+		if _, there := tables.Located(c, p.ID); there || p.Router != "" {
+			return // a port whose own address it is comes first, and a router's is on every node
 		}
 	}
 	var here, away []flow.Act

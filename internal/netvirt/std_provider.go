@@ -81,6 +81,18 @@ func (p *present) leave(port uint32) []flow.Act {
 	return []flow.Act{flow.Output(port)}
 }
 
+// fromWire lets the frames of a network in from the wire.
+func (l *layer2) fromWire(c *compile.Context) {
+	n, ok := networkOf(c, model.NetworkID(c.Subject))
+	if !ok || !n.physical() {
+		return
+	}
+	if w := l.wire(c, &n); w.Port != 0 {
+		c.Flow(owned(pipeline.KindNetwork, n.Key, l2Provider, entry(pipeline.Classifier, pipeline.PrioProvider,
+			flow.M(flow.InPort(w.Port), n.vlan()), flow.Do(n.enter()...))))
+	}
+}
+
 // providerPatch emits both ends of the patch to a physical network. Its subject is a patchKey of this node.
 func (l *layer2) providerPatch(c *compile.Context) {
 	_, physnet, _ := strings.Cut(c.Subject, "|")

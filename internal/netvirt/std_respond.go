@@ -56,17 +56,23 @@ func (h *half) addrs(yield func(netip.Addr) bool) {
 	}
 }
 
-// networkMember emits the way to a port of another node, and the answers for a port of any.
+// wayTo emits the way to a port of another node.
+func (l *layer2) wayTo(c *compile.Context) {
+	h := compile.Ask(c, l.halves, c.Subject)
+	if h.Host == "" || string(h.Host) == c.Node {
+		return
+	}
+	if out, acts := l.into(c, &h); out != 0 {
+		c.Flow(owned(pipeline.KindPort, h.Key, l2Unicast, entry(pipeline.L2Forward, pipeline.PrioUnicast,
+			flow.M(flow.TunID(h.Tag), flow.EthDst(h.MAC)), flow.Do(acts...))))
+	}
+}
+
+// networkMember emits the answers for a port of a network, wherever it is.
 func (l *layer2) networkMember(c *compile.Context) {
 	h := compile.Ask(c, l.halves, c.Subject)
 	if h.Host == "" {
 		return
-	}
-	if string(h.Host) != c.Node {
-		if out, acts := l.into(c, &h); out != 0 {
-			c.Flow(owned(pipeline.KindPort, h.Key, l2Unicast, entry(pipeline.L2Forward, pipeline.PrioUnicast,
-				flow.M(flow.TunID(h.Tag), flow.EthDst(h.MAC)), flow.Do(acts...))))
-		}
 	}
 	for a := range h.addrs {
 		if a.Is4() {
@@ -96,35 +102,49 @@ func (l *layer2) dhcpServer(c *compile.Context) {
 	}
 }
 
-// answerARP turns a local port's request for an address into the answer (RFC 826) and sends it back.
+// answerARP answers a local port's request for the address of a port.
 func answerARP(net uint64, a netip.Addr, mac model.MAC, key model.Key, n uint8) flow.Flow {
-	return owned(pipeline.KindPort, key, n, entry(pipeline.Responder, pipeline.PrioResponder,
-		flow.M(flow.ARPOp(1), flow.ARPTPA(a), flow.TunID(net), flow.Reg(pipeline.RegOrigin, pipeline.FromPort)),
+	return owned(pipeline.KindPort, key, n, arpAnswer(net, a, mac, fromLocal))
+}
+
+// fromLocal matches what local ports sent.
+var fromLocal = flow.Reg(pipeline.RegOrigin, pipeline.FromPort)
+
+// arpAnswer turns a request for an address, of the origin if one is given, into the answer (RFC 826) and sends it back.
+func arpAnswer(net uint64, a netip.Addr, mac model.MAC, origin ...flow.Term) flow.Flow {
+	return entry(pipeline.Responder, pipeline.PrioResponder,
+		flow.M(append(origin, flow.ARPOp(1), flow.ARPTPA(a), flow.TunID(net))...),
 		flow.Do(flow.EthBack(), flow.SetEthSrc(mac), flow.SetARPOp(2), flow.ARPBack(),
-			flow.SetARPSHA(mac), flow.SetARPSPA(a), to(pipeline.ReturnToSender))))
+			flow.SetARPSHA(mac), flow.SetARPSPA(a), to(pipeline.ReturnToSender)))
 }
 
 var unspecified6 = netip.PrefixFrom(netip.IPv6Unspecified(), 128)
 
-// solicitation matches neighbour solicitations of local ports (RFC 4861 section 4.3).
-func solicitation() []flow.Term {
-	return []flow.Term{flow.ICMPv6(), flow.ICMPType(135), flow.ICMPCode(0), flow.Reg(pipeline.RegOrigin, pipeline.FromPort)}
+// solicitation matches neighbour solicitations (RFC 4861 section 4.3), of the origin if one is given.
+func solicitation(origin ...flow.Term) []flow.Term {
+	return append([]flow.Term{flow.ICMPv6(), flow.ICMPType(135), flow.ICMPCode(0)}, origin...)
 }
 
-// ndFlags are the solicited and override bits of an advertisement (RFC 4861 section 4.4).
-const ndFlags = 0x60000000
+// ndFlags are the solicited and override bits of an advertisement, ndRouter the one that a router sets (RFC 4861 section 4.4).
+const (
+	ndFlags  = 0x60000000
+	ndRouter = 0x80000000
+)
 
-// answerND does the same for a neighbour solicitation (RFC 4861 section 7.2.4). It takes two flows: the option with the link
-// address can be written only once the message is an advertisement.
+// answerND answers a local port's solicitation for the address of a port.
 func answerND(net uint64, a netip.Addr, mac model.MAC, key model.Key) []flow.Flow {
-	first := flow.M(append(solicitation(), flow.NDTarget(a), flow.TunID(net))...)
-	second := flow.M(flow.ICMPv6(), flow.ICMPType(136), flow.ICMPCode(0), flow.NDTarget(a), flow.TunID(net))
-	return []flow.Flow{
-		owned(pipeline.KindPort, key, l2ND, entry(pipeline.Responder, pipeline.PrioResponder, first,
+	first, second := ndAnswer(net, a, mac, ndFlags, fromLocal)
+	return []flow.Flow{owned(pipeline.KindPort, key, l2ND, first), owned(pipeline.KindPort, key, l2ND, second)}
+}
+
+// ndAnswer does for a neighbour solicitation what arpAnswer does for a request (RFC 4861 section 7.2.4). It takes two flows: the
+// option with the link address can be written only once the message is an advertisement.
+func ndAnswer(net uint64, a netip.Addr, mac model.MAC, flags uint32, origin ...flow.Term) (first, second flow.Flow) {
+	ask := flow.M(append(solicitation(origin...), flow.NDTarget(a), flow.TunID(net))...)
+	told := flow.M(flow.ICMPv6(), flow.ICMPType(136), flow.ICMPCode(0), flow.NDTarget(a), flow.TunID(net))
+	return entry(pipeline.Responder, pipeline.PrioResponder, ask,
 			flow.Do(flow.EthBack(), flow.SetEthSrc(mac),
 				flow.IPv6Back(), flow.SetIPSrc(a), flow.SetICMPv6Type(136),
-				flow.SetNDOptionsType(2), flow.SetNDReserved(ndFlags), flow.Resubmit(pipeline.ResponderND)))),
-		owned(pipeline.KindPort, key, l2ND, entry(pipeline.ResponderND, pipeline.PrioResponder, second,
-			flow.Do(flow.SetNDTLL(mac), to(pipeline.ReturnToSender)))),
-	}
+				flow.SetNDOptionsType(2), flow.SetNDReserved(flags), flow.Resubmit(pipeline.ResponderND))),
+		entry(pipeline.ResponderND, pipeline.PrioResponder, told, flow.Do(flow.SetNDTLL(mac), to(pipeline.ReturnToSender)))
 }

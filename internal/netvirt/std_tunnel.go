@@ -86,26 +86,31 @@ func (l *layer2) into(c *compile.Context, h *half) (out uint32, acts []flow.Act)
 	return out, append(acts, flow.Output(out))
 }
 
-// networkPeer lets frames of a network in from a node that shares it. Its subject is a NetNode.
+// join asks for a tunnel to a node and gives its number; 0 while there is none.
+func (l *layer2) join(c *compile.Context, t model.NetworkType, node string) (v vtep, in uint32) {
+	v = compile.Ask(c, l.vteps, node)
+	if !v.IP.IsValid() {
+		return v, 0 // its own rules say so
+	}
+	if own := compile.Ask(c, l.vteps, c.Node).IP; own.IsValid() {
+		if why := l.unreachable(own, v.IP); why != "" {
+			c.Fault(why)
+			return v, 0
+		}
+	}
+	key := l.outKey(c.Node, t, v.IP)
+	c.Need(l.tunnel, key)
+	return v, compile.Ask(c, l.outs, key)
+}
+
+// networkPeer lets frames of a network in from a node that shares it or routes into it. Its subject is a NetNode.
 func (l *layer2) networkPeer(c *compile.Context) {
 	net, node, _ := strings.Cut(c.Subject, "|")
 	n, ok := networkOf(c, model.NetworkID(net))
 	if !ok || node == c.Node {
 		return
 	}
-	v := compile.Ask(c, l.vteps, node)
-	if !v.IP.IsValid() {
-		return // its own rules say so
-	}
-	if own := compile.Ask(c, l.vteps, c.Node).IP; own.IsValid() {
-		if why := l.unreachable(own, v.IP); why != "" {
-			c.Fault(why)
-			return
-		}
-	}
-	key := l.outKey(c.Node, n.Type, v.IP)
-	c.Need(l.tunnel, key)
-	in := compile.Ask(c, l.outs, key)
+	v, in := l.join(c, n.Type, node)
 	if in == 0 {
 		return
 	}

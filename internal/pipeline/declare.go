@@ -125,13 +125,12 @@ func init() {
 		Table{
 			ID: InboundNew, Name: "inbound-nat-new", Profiles: Standard,
 			Purpose: "Translates new connections from outside; known ones were translated by ct().",
-			Match:   join(fIP, fL4, fCT, reg(3)), Kinds: Goto | Track, Next: []TableID{InboundDone, EgressACL},
+			Match:   join(fIP, fL4, fCT, reg(3)), Kinds: Goto | Track | Set, Sets: one(openflow.FieldCTMark), Next: []TableID{InboundDone, EgressACL},
 			Miss: Miss{Kind: MissDrop},
 			Prios: []Priority{
 				{Value: PrioFloating, Name: "floating", Profiles: Standard, What: "new connection to a floating address"},
-				{Value: PrioNATAgain, Name: "again", Profiles: Standard, What: "more of a new connection, which ct() has translated"},
-				{Value: PrioNAT, Name: "new", Profiles: Standard, What: "new connection, not translated"},
-				{Value: PrioNATKnown, Name: "known", Profiles: Standard, What: "packet of a known connection"},
+				{Value: PrioNATDone, Name: "done", Profiles: Standard, What: "translated to the fixed address, of the present association"},
+				{Value: PrioNATKnown, Name: "known", Profiles: Standard, What: "reply to what left by the gateway's address"},
 			},
 		},
 		Table{

@@ -86,18 +86,17 @@ func declareForward() {
 		Table{
 			ID: OutboundNew, Name: "outbound-nat-new", Profiles: Standard,
 			Purpose: "Translates new connections to outside.",
-			Match:   join(fIP, fL4, fCT, reg(3)), Kinds: Goto | Track, Next: []TableID{Hairpin}, Miss: Miss{Kind: MissDrop},
+			Match:   join(fIP, fL4, fCT, reg(3)), Kinds: Goto | Track | Set, Sets: one(openflow.FieldCTMark), Next: []TableID{Hairpin}, Miss: Miss{Kind: MissDrop},
 			Prios: []Priority{
 				{Value: PrioFloating, Name: "floating", Profiles: Standard, What: "new connection of a fixed address with a floating one"},
-				{Value: PrioNATAgain, Name: "again", Profiles: Standard, What: "more of a new connection, which ct() has translated"},
+				{Value: PrioNATDone, Name: "done", Profiles: Standard, What: "translated to an address of this node, of the present association"},
 				{Value: PrioNAT, Name: "snat", Profiles: Standard, What: "other new connection"},
-				{Value: PrioNATKnown, Name: "known", Profiles: Standard, What: "packet of a known connection"},
 			},
 		},
 		Table{
 			ID: Hairpin, Name: "hairpin", Profiles: Standard,
 			Purpose: "Packets to a floating or gateway address of this node enter again as if from outside.",
-			Match:   join(fIP, tunID), Kinds: Goto | Copy | Track | Set | Again, Sets: join(reg(0, 1, 3, 4, 7), one(openflow.FieldInPort), one(openflow.FieldInPort16)),
+			Match:   join(fIP, tunID, reg(7)), Kinds: Goto | Copy | Track | Set | Again, Sets: join(reg(0, 1, 3, 4, 7), one(openflow.FieldInPort), one(openflow.FieldInPort16)),
 			Next: []TableID{L2Forward}, Back: []TableID{InboundNAT}, Miss: missGoto(L2Forward),
 			Prios: []Priority{{Value: PrioFloating, Name: "floating", Profiles: Standard, What: "address of this node"}},
 		},

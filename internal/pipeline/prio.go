@@ -27,7 +27,7 @@ const (
 	PrioMetadata uint16 = 2000
 	PrioFloating uint16 = 1024
 	PrioNAT      uint16 = 512
-	PrioNATAgain uint16 = 768 // translated by ct() already, though no answer came yet
+	PrioNATDone  uint16 = 768 // translated already: known, or still new without an answer
 	PrioNATKnown uint16 = 256
 
 	// Tables 40 and 90.

@@ -65,7 +65,7 @@ var FieldUses = []FieldUse{
 	{"reg14", Standard, "key of the security group rule that accepted the packet"},
 	{"reg15", Standard, "scratch"},
 	{"metadata", Standard, "0; reserved for service chaining"},
-	{"ct_mark", Standard, "bit 0: the connection is revoked"},
+	{"ct_mark", Standard, "in zones of security groups, bit 0: the connection is revoked; in zones of translation: key of the port that a floating IP stands for, 0 behind a gateway's address"},
 	{"ct_label", Standard, "bits 0..31: key of the accepting rule; 32..63 reserved for logging"},
 }
 
