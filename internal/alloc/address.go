@@ -92,7 +92,8 @@ func wantedAddress(tx *store.Txn, s model.Subnet, a netip.Addr, taken []netip.Ad
 	if !s.CIDR.Contains(a) {
 		return invalid("not in " + s.CIDR.String() + " of subnet " + string(s.ID))
 	}
-	if first, last := hosts(s.CIDR); a.Compare(first) < 0 || a.Compare(last) > 0 {
+	// The gateway of an IPv6 subnet may be its subnet-router anycast address, which routers have anyway.
+	if first, last := hosts(s.CIDR); (a.Compare(first) < 0 || a.Compare(last) > 0) && (a.Is4() || a != s.Gateway) {
 		return invalid("the network or broadcast address of subnet " + string(s.ID))
 	}
 	if p, used := tables.PortsByAddress.First(tx, tables.AddressKey(s.Network, a)); used {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,6 +45,8 @@ type Config struct {
 	DNSDomain string
 	// NativeDHCP says that the controller serves DHCP: our DHCP ports are on no node, and ACTIVE. DHCPServerHost is then needed.
 	NativeDHCP bool
+	// Routers says that the data plane routes: without it there are no routers and floating IPs in the API.
+	Routers bool
 	// DHCPServerHost is the host that DHCP ports' device ids name; empty: the node that the port is placed on.
 	DHCPServerHost string
 	Log            *slog.Logger
@@ -60,6 +63,7 @@ type API struct {
 	ids         alloc.IDs
 	alloc       *alloc.Allocator
 	collections map[string]endpoint
+	down        atomic.Pointer[alloc.Down] // see PlaceGateways
 }
 
 // endpoint answers requests below one collection's path.
@@ -111,6 +115,9 @@ func New(cfg Config) *API {
 		"address-groups":       addressGroups,
 		"extensions":           endpointFunc(serveExtensions),
 		"quotas":               endpointFunc(serveQuotas),
+	}
+	if cfg.Routers {
+		a.collections["routers"], a.collections["floatingips"] = routers, floatingIPs
 	}
 	return a
 }
@@ -291,10 +298,15 @@ func (rq *request) resources() error {
 		return methodNotAllowed(rq.r.Method)
 	}
 	out := []any{}
-	for _, c := range []struct{ name, path string }{
+	type collection struct{ name, path string }
+	all := []collection{
 		{networks.name, networks.path}, {subnets.name, subnets.path}, {ports.name, ports.path}, {groups.name, groups.path}, {rules.name, rules.path},
 		{addressGroups.name, addressGroups.path}, {"quota", "quotas"},
-	} {
+	}
+	if rq.api.cfg.Routers {
+		all = append(all, collection{routers.name, routers.path}, collection{floatingIPs.name, floatingIPs.path})
+	}
+	for _, c := range all {
 		out = append(out, map[string]any{"name": c.name, "collection": strings.ReplaceAll(c.path, "-", "_"),
 			"links": []any{map[string]any{"rel": "self", "href": rq.base() + "/v2.0/" + c.path}}})
 	}

@@ -31,6 +31,8 @@ var (
 		}
 		return []string{string(p.Host)}
 	})
+	// floatingByAddr finds floating IPs by their address's text, on whatever network.
+	floatingByAddr = store.DeclareIndex(tables.Schema, tables.FloatingIPs, "addr", func(f model.FloatingIP) []string { return []string{f.Addr.String()} })
 	// rulesByContent finds a rule equal to another: see ruleContent.
 	rulesByContent = store.DeclareIndex(tables.Schema, tables.Rules, "content", func(r model.SecurityGroupRule) []string {
 		return []string{ruleContent(&r.RulePlane)}

@@ -324,6 +324,13 @@ func (w *work) usedByOthers(n *model.Network) bool {
 }
 
 func deleteNetwork(w *work, n model.Network) error {
+	for f := range tables.FloatingIPsByNetwork.By(w.tx, string(n.ID)) { // those that stand for nothing go with their network
+		if f.Port == "" {
+			if err := deleteFloatingIP(w, f); err != nil {
+				return err
+			}
+		}
+	}
 	var inUse []string
 	for p := range tables.PortsByNetwork.By(w.tx, string(n.ID)) {
 		if !p.IsDHCP() {

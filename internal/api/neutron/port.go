@@ -128,6 +128,11 @@ func wearsGroup(_ *view, p *model.Port, values []string) bool {
 
 func isNetworkDevice(v any) bool { s, _ := v.(string); return strings.HasPrefix(s, "network:") }
 
+// isInterface reports whether a port is a router's on a tenant's network: it has the addresses that it is given, and no others.
+func isInterface(p *model.PortPlane) bool {
+	return isRouterPort(p) && p.DeviceOwner != model.OwnerRouterGateway
+}
+
 func isRouterPort(p *model.PortPlane) bool {
 	return p.DeviceOwner == model.OwnerRouterInterface || p.DeviceOwner == model.OwnerRouterGateway || strings.HasPrefix(p.DeviceOwner, "network:router_")
 }
@@ -148,8 +153,18 @@ func portStatus(v *view, p *model.Port) any {
 	if v.servesNatively(p) {
 		return model.StatusActive
 	}
-	if s, ok := tables.Statuses.Get(v.r, p.ID); ok && p.Host != "" {
+	if s, ok := tables.Statuses.Get(v.r, p.ID); ok && (p.Host != "" || p.Router != "") {
 		return s.Status
+	}
+	switch {
+	case p.DeviceOwner == model.OwnerFloatingIP:
+		return statusNone
+	case p.IsRouterInterface() && p.AdminStateUp && v.serves(p):
+		return model.StatusActive // it is on every node that needs it, and nothing is plugged for it
+	case p.DeviceOwner == model.OwnerRouterGateway:
+		if _, placed := tables.Gateways.Get(v.r, p.Router); placed && p.AdminStateUp {
+			return model.StatusActive
+		}
 	}
 	return model.StatusDown
 }
@@ -213,6 +228,9 @@ func buildPort(w *work, in *values) (model.Port, error) {
 	if err := w.checkSecurity(&p, in); err != nil {
 		return p, err
 	}
+	if err := w.checkServed(&p); err != nil {
+		return p, err
+	}
 	if p.Key, err = alloc.NextKey(w.tx, alloc.Port); err != nil {
 		return p, err
 	}
@@ -266,6 +284,12 @@ func updatePort(w *work, p model.Port, in *values) (model.Port, error) {
 			}
 		}
 	}
+	served := w.serves(&p)
+	if served {
+		if err := w.checkServedUpdate(&p, in); err != nil {
+			return p, err
+		}
+	}
 	takeStd(in, &p.Std)
 	set(in, "admin_state_up", &p.AdminStateUp)
 	set(in, "device_id", &p.DeviceID)
@@ -297,15 +321,27 @@ func updatePort(w *work, p model.Port, in *values) (model.Port, error) {
 		}
 	}
 	if in.asked("fixed_ips") {
+		had := p.FixedIPs
 		var err error
 		if p.FixedIPs, err = w.changeAddresses(&p, get[[]fixedIP](in, "fixed_ips")); err != nil {
 			return p, err
 		}
+		if served {
+			if err := w.checkNewAddresses(&p, had); err != nil {
+				return p, err
+			}
+		}
+		w.disassociate(&p, p.FixedIPs)
 	}
 	if in.asked("binding:host_id") {
 		if host := model.NodeID(get[string](in, "binding:host_id")); host != p.Host {
 			p.Host = host
 			w.down(p.ID, "binding changed")
+		}
+	}
+	if !served {
+		if err := w.checkServed(&p); err != nil {
+			return p, err
 		}
 	}
 	return p, w.checkSecurity(&p, in)
@@ -332,12 +368,16 @@ func deletePort(w *work, p model.Port) error {
 	if ownDHCP(&p) {
 		return conflict("ServicePortInUse", "Port %s cannot be deleted directly via the port API: it is the network's DHCP server; disable DHCP on its subnets instead.", p.ID)
 	}
+	if w.serves(&p) && len(p.FixedIPs) > 0 {
+		return conflict("ServicePortInUse", "Port %s cannot be deleted directly via the port API: has device owner %s.", p.ID, p.DeviceOwner)
+	}
 	w.dropPort(p)
 	return nil
 }
 
-// dropPort removes a port, gives its addresses back and forgets its status.
+// dropPort removes a port, gives its addresses back, frees its floating IPs and forgets its status.
 func (w *work) dropPort(p model.Port) {
+	w.disassociate(&p, nil)
 	for _, f := range p.FixedIPs {
 		if s, ok := tables.Subnets.Get(w.tx, f.Subnet); ok {
 			alloc.ReleaseAddress(w.tx, s, f.Addr)

@@ -169,7 +169,7 @@ func (c *chooser) take(s model.SubnetID, a netip.Addr) model.FixedIP {
 
 // withAuto adds the addresses that the port's host forms by itself.
 func (c *chooser) withAuto(ips []model.FixedIP) []model.FixedIP {
-	if isRouterPort(&c.port.PortPlane) {
+	if isInterface(&c.port.PortPlane) {
 		return ips
 	}
 	for _, s := range c.subs {
@@ -208,7 +208,7 @@ func (c *chooser) choose(f fixedIP) (model.FixedIP, error) {
 		return none, invalidInput("IP allocation requires subnet_id or ip_address")
 	}
 	want := f.addr
-	if autoAddress(&sub) && !isRouterPort(&c.port.PortPlane) {
+	if autoAddress(&sub) && !isInterface(&c.port.PortPlane) {
 		own := alloc.EUI64(sub.CIDR, c.port.MAC)
 		if want.IsValid() && want != own {
 			return none, invalidInput("IPv6 address %s can not be directly assigned to a port on subnet %s as the subnet is configured for automatic addresses", want, sub.ID)

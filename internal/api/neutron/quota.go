@@ -13,10 +13,17 @@ import (
 )
 
 // DefaultQuotas are the limits of a project unless configured; -1 is none.
-var DefaultQuotas = map[string]int{"network": 100, "subnet": 100, "port": 500, "security_group": 10, "security_group_rule": 100}
+var DefaultQuotas = map[string]int{"network": 100, "subnet": 100, "port": 500, "security_group": 10, "security_group_rule": 100,
+	"router": 10, "floatingip": 50}
 
 // counted are the resources that quota limits.
-var counted = []string{"network", "subnet", "port", "security_group", "security_group_rule"}
+func (c *Config) counted() []string {
+	all := []string{"network", "subnet", "port", "security_group", "security_group_rule"}
+	if c.Routers {
+		all = append(all, "router", "floatingip")
+	}
+	return all
+}
 
 // limits are a project's own quotas, set by an administrator.
 type limits struct {
@@ -53,6 +60,14 @@ var usage = func() *store.Derived {
 			var o model.SecurityGroupRule
 			o, ok = tables.Rules.Get(r, model.SecurityGroupRuleID(id))
 			p = o.Project
+		case "router":
+			var o model.Router
+			o, ok = tables.Routers.Get(r, model.RouterID(id))
+			p = o.Project
+		case "floatingip":
+			var o model.FloatingIP
+			o, ok = tables.FloatingIPs.Get(r, model.FloatingIPID(id))
+			p = o.Project
 		}
 		if !ok {
 			return nil
@@ -68,6 +83,8 @@ var usage = func() *store.Derived {
 	store.From(d, tables.Rules, func(_ store.Reader, o model.SecurityGroupRule) []string {
 		return []string{"security_group_rule|" + string(o.ID)}
 	})
+	store.From(d, tables.Routers, func(_ store.Reader, o model.Router) []string { return []string{"router|" + string(o.ID)} })
+	store.From(d, tables.FloatingIPs, func(_ store.Reader, o model.FloatingIP) []string { return []string{"floatingip|" + string(o.ID)} })
 	return d
 }()
 
@@ -139,7 +156,7 @@ func serveQuotas(rq *request, rest []string) error {
 		}))
 	case len(rest) == 2 && read && (rest[1] == "details" || rest[1] == "details.json"):
 		out := map[string]any{}
-		for _, res := range counted {
+		for _, res := range v.api.cfg.counted() {
 			out[res] = map[string]any{"limit": v.limit(project, res), "used": usage.Count(v.r, string(project), res), "reserved": 0}
 		}
 		return rq.quotaAnswer(out)
@@ -156,7 +173,7 @@ func serveQuotas(rq *request, rest []string) error {
 
 func (v *view) quota(p model.ProjectID, limit func(model.ProjectID, string) int) map[string]any {
 	out := map[string]any{}
-	for _, res := range counted {
+	for _, res := range v.api.cfg.counted() {
 		out[res] = limit(p, res)
 	}
 	return out
@@ -188,7 +205,7 @@ func (rq *request) changeQuota(p model.ProjectID) error {
 	fresh := map[string]int{}
 	for name, raw := range in {
 		known := false
-		for _, res := range counted {
+		for _, res := range rq.api.cfg.counted() {
 			known = known || res == name
 		}
 		if name == "tenant_id" || name == "project_id" || name == "check_limit" || name == "force" {
