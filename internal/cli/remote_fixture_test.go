@@ -46,6 +46,7 @@ type cloud struct {
 	ports    map[string]admin.PortReport
 	cookies  map[string]admin.CookieReport // by node
 	wait     func(ctx context.Context, revision uint64) error
+	traces   map[string]admin.Trace // by words, or what stands in their place
 
 	mu      sync.Mutex
 	changes []string // "approve compute by admin"
@@ -132,6 +133,15 @@ func (c *cloud) Wait(ctx context.Context, revision uint64) error {
 	return nil
 }
 
+func (c *cloud) Trace(_ context.Context, q admin.TraceQuery) (admin.Trace, error) {
+	key := strings.TrimSpace(strings.Join([]string{q.From, q.Node, q.InPort, strings.Join(q.Words, " "), q.Flow, q.State}, " "))
+	t, ok := c.traces[strings.Join(strings.Fields(key), " ")]
+	if !ok {
+		return t, fmt.Errorf("port %s: %w", q.From, admin.ErrNotFound)
+	}
+	return t, nil
+}
+
 func (c *cloud) DHCP(context.Context, string, uint64) (dhcpapi.Config, error) {
 	return dhcpapi.Config{}, errors.New("not asked for here")
 }
@@ -179,6 +189,7 @@ func newCloud() *cloud {
 		cookies: map[string]admin.CookieReport{"compute": {Node: "compute", Cookie: "0x4e03000100000011", What: "port", Key: 17, Table: "0 (classifier)", Number: 1,
 			Kind: "port", Object: vm01, Name: "vm01", Commit: create, Flows: []admin.Flow{{Text: entry.Text, Authors: entry.Authors}, {Text: spine.Text, Authors: spine.Authors}}},
 			"controller": {Node: "controller", Cookie: "0x4e09ffff00000001", What: "group rule", Key: 1, Merged: true, Flows: []admin.Flow{{Text: deliver.Text, Authors: deliver.Authors}}}},
+		traces:  traces(byPort, entry, deliver),
 		explain: map[string]admin.Explanation{"compute table=0,priority=32768,in_port=2,dl_src=fa:16:3e:9e:f5:70": why},
 		ports: map[string]admin.PortReport{
 			"vm01": {ID: vm01, Name: "vm01", Network: net01, MAC: "fa:16:3e:9e:f5:70", Host: "compute", Plugged: []string{"compute"}, Status: "ACTIVE",
@@ -188,6 +199,21 @@ func newCloud() *cloud {
 				Problems: []string{"node compute reports an interface with this iface-id, but the port's host is \"\""}},
 		},
 	}
+}
+
+// traces are one packet that arrives and one that does not, by their queries.
+func traces(by admin.Author, entry, deliver admin.Flow) map[string]admin.Trace {
+	in := admin.TraceStep{Table: "0 (classifier)", Flow: entry.Text, Authors: []admin.Author{by},
+		Did: []admin.TraceDo{{Action: "set_field:0x435->tun_id", Changes: []string{"tun_id: 0 -> 1077, logical network: net01"}}, {Action: "output:7", Note: "skipped: the port does not exist"}}}
+	out := admin.TraceStep{Table: "110 (l2-forward)", Flow: deliver.Text, Authors: deliver.Authors, Did: []admin.TraceDo{{Action: "output:2"}}}
+	arrived := admin.Trace{Revision: 9, Packet: "in_port=2,icmp", Node: "compute", Verdict: admin.TraceVerdict{Result: admin.TraceDelivered, Arrived: true, Text: "delivered to port " + vm02},
+		Notes: []string{"ARP is not simulated"}, Way: []admin.TraceVisit{{Node: "compute", InPort: 2, Name: "tap1", Packet: "in_port=2,icmp", Steps: []admin.TraceStep{in, out},
+			Out: []admin.TraceOut{{Port: 2, Name: "tap2", To: "port " + vm02}}}}}
+	dropped := arrived
+	dropped.Verdict = admin.TraceVerdict{Result: admin.TraceDropped, Text: "dropped in table 92 (ingress-rules) on node compute: no rule of the receiver's groups (default) allows tcp/22", Remedy: "openstack security group rule create\x1b[2J"}
+	dropped.State, dropped.Before = admin.TraceEstablished, []admin.TraceLeg{{What: "first packet", Packet: "in_port=2", Verdict: arrived.Verdict}}
+	dropped.Way = []admin.TraceVisit{{Node: "compute", InPort: 2, Packet: "in_port=2,tcp", Steps: []admin.TraceStep{in, {Depth: 1, Table: "92 (ingress-rules)"}}, Errors: []string{"group 7 does not exist"}}}
+	return map[string]admin.Trace{"vm01 icmp to vm02": arrived, "vm01 tcp/22 to vm02 established": dropped, "compute 3 arp": dropped}
 }
 
 // trouble makes a node wait for approval, one lag behind with a fault and a conflict, and one be away.

@@ -28,6 +28,7 @@ var commands = []func() *cobra.Command{
 	newTopologyCommand,
 	newFlowsCommand,
 	newExplainCommand,
+	newTraceCommand,
 	newWaitCommand,
 }
 

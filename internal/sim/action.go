@@ -17,14 +17,35 @@ func (w *walk) actions(p *Packet, as []openflow.Action) bool {
 		if w.exit {
 			return false
 		}
-		if w.trace {
-			w.say("    %s", flow.ActionText(a))
+		if !w.trace {
+			if !w.action(p, a) {
+				return false
+			}
+			continue
 		}
-		if !w.action(p, a) {
+		w.say("    %s", flow.ActionText(a))
+		if !w.traced(p, a) {
 			return false
 		}
 	}
 	return true
+}
+
+// traced runs an action and notes what it did.
+func (w *walk) traced(p *Packet, a openflow.Action) bool {
+	step, outer := w.step, w.deed
+	if step < 0 { // the action set, which no flow's list holds
+		return w.action(p, a)
+	}
+	w.deed = len(w.r.Steps[step].Deeds)
+	w.r.Steps[step].Deeds = append(w.r.Steps[step].Deeds, Deed{Action: flow.ActionText(a), Before: *p, After: *p})
+	at := w.deed
+	ok := w.action(p, a)
+	if _, tracked := a.(openflow.CT); !tracked {
+		w.r.Steps[step].Deeds[at].After = *p
+	}
+	w.deed = outer
+	return ok
 }
 
 func (w *walk) action(p *Packet, a openflow.Action) bool {
@@ -131,6 +152,7 @@ func (w *walk) output(p *Packet, port uint32, maxLen uint16) {
 	}
 	if port == p.InPort() {
 		w.say("        skipped: the packet came in there")
+		w.note("skipped: the packet came in there")
 		return
 	}
 	w.emit(p, port)
@@ -139,6 +161,7 @@ func (w *walk) output(p *Packet, port uint32, maxLen uint16) {
 func (w *walk) emit(p *Packet, port uint32) {
 	if w.s.Ports != nil && !slices.Contains(w.s.Ports, port) {
 		w.say("        skipped: port %d does not exist", port)
+		w.note("skipped: the port does not exist")
 		return
 	}
 	w.r.Outputs = append(w.r.Outputs, Output{port, *p})

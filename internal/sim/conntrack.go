@@ -119,6 +119,9 @@ func (w *walk) ct(p *Packet, a openflow.CT) {
 		w.track(&q, zone, a)
 	}
 	clearCT(p)
+	if w.deed >= 0 {
+		w.r.Steps[w.step].Deeds[w.deed].After = q
+	}
 	if a.Table != openflow.CTNoTable {
 		w.nested(func() { w.table(&q, int(a.Table)) })
 	}

@@ -2,7 +2,8 @@
 
 // Package sim is Open vSwitch switches in memory: a Switch holds compiled flows
 // and groups and tells what becomes of a packet; a Fabric joins switches by
-// tunnels and wires and tells who receives it.
+// tunnels and wires and tells who receives it. A Fabric may grow where packets go
+// (Beyond), and its traces are steps for programs as well as text.
 //
 // Invariants: nothing happens by chance or by clock, so the same packets give
 // the same result; what the simulator does not model ends in Result.Errors and
@@ -13,5 +14,5 @@
 // address translation, and output. It does not model buffers, meters' rates,
 // time-outs or fragments.
 //
-// Callers: property tests of internal/netvirt, the explaining commands.
+// Callers: property tests of internal/netvirt, internal/app for `nagare trace`.
 package sim

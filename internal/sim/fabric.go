@@ -20,6 +20,24 @@ type Fabric struct {
 	members  map[string][]plug   // of a segment
 	vteps    map[netip.Addr]plug // ports with remote_ip=flow, by tunnel address
 	local    map[plug]netip.Addr
+
+	// Beyond, if set, is asked where a port leads of which nothing was said: a fabric too large to be built whole grows where
+	// packets go. What it says holds for this packet only.
+	Beyond func(from *Switch, port uint32, p Packet) Exit
+}
+
+// Exit is where a packet gets that leaves a switch: to endpoints, into other switches, or nowhere.
+type Exit struct {
+	To   []string // endpoints
+	Into []Entrance
+	Lost string // why it gets nowhere, if so
+}
+
+// Entrance is a port by which a packet comes in, with the metadata that it has there.
+type Entrance struct {
+	Switch *Switch
+	Port   uint32
+	Packet Packet
 }
 
 // plug is one port of one switch.
@@ -109,6 +127,7 @@ type Outcome struct {
 	Lost       []string // ports that lead nowhere, by which a copy left
 	Errors     []string
 	Trace      []string // of Trace only
+	Visits     []Visit  // of Trace only: the same for programs
 }
 
 // Receivers are the endpoints that got a copy, sorted; one that got two is there
@@ -160,10 +179,11 @@ func (f *Fabric) send(from string, frame Packet, trace bool) (o Outcome) {
 func (f *Fabric) Inject(o *Outcome, s *Switch, port uint32, p Packet, trace bool) {
 	p.SetUint(openflow.FieldInPort, uint64(port))
 	type arriving struct {
-		sw *Switch
-		p  Packet
+		sw     *Switch
+		p      Packet
+		parent int
 	}
-	queue := []arriving{{s, p}}
+	queue := []arriving{{s, p, -1}}
 	for hops := 0; len(queue) > 0; hops++ {
 		if hops == maxHops {
 			o.Errors = append(o.Errors, fmt.Sprintf("frame passed %d switches: loop", maxHops))
@@ -173,6 +193,9 @@ func (f *Fabric) Inject(o *Outcome, s *Switch, port uint32, p Packet, trace bool
 		queue = queue[1:]
 		r := at.sw.run(at.p, trace)
 		o.Trace = append(o.Trace, r.Trace...)
+		if trace {
+			o.Visits = append(o.Visits, Visit{at.sw.Name, at.parent, at.p, r})
+		}
 		for _, e := range r.Errors {
 			o.Errors = append(o.Errors, at.sw.Name+": "+e)
 		}
@@ -186,7 +209,7 @@ func (f *Fabric) Inject(o *Outcome, s *Switch, port uint32, p Packet, trace bool
 				o.Lost = append(o.Lost, err)
 			}
 			for _, n := range next {
-				queue = append(queue, arriving{n.to.sw, n.p})
+				queue = append(queue, arriving{n.to.sw, n.p, len(o.Visits) - 1})
 			}
 		}
 	}
@@ -240,5 +263,15 @@ func (f *Fabric) leave(from plug, p Packet, o *Outcome) (next []hop, lost string
 		}
 		return next, ""
 	}
-	return nil, from.String() + " leads nowhere"
+	if f.Beyond == nil {
+		return nil, from.String() + " leads nowhere"
+	}
+	x := f.Beyond(from.sw, from.port, p)
+	for _, name := range x.To {
+		o.Deliveries = append(o.Deliveries, Delivery{name, p.Frame()})
+	}
+	for _, in := range x.Into {
+		enter(plug{in.Switch, in.Port}, in.Packet)
+	}
+	return next, x.Lost
 }

@@ -203,6 +203,12 @@ func (p *Packet) Addr(f *openflow.Field) netip.Addr {
 	return a
 }
 
+// Bytes is a copy of a field's value.
+func (p *Packet) Bytes(f *openflow.Field) []byte { return append([]byte(nil), p.bytes(f)...) }
+
+// SetBytes sets a field of an address or a number to its bytes.
+func (p *Packet) SetBytes(f *openflow.Field, v []byte) { p.put(f, v) }
+
 // InPort is the port by which the packet came in.
 func (p *Packet) InPort() uint32 { return uint32(p.Uint(openflow.FieldInPort)) }
 

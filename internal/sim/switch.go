@@ -111,6 +111,7 @@ type Result struct {
 	Punts   []Punt
 	Errors  []string // what went wrong or is not modelled
 	Trace   []string // of Trace only: indented lines
+	Steps   []Step   // of Trace only: the same for programs
 }
 
 // Dropped reports that the packet went nowhere, without error.
@@ -163,7 +164,7 @@ func (s *Switch) Run(p Packet) Result { return s.run(p, false) }
 func (s *Switch) Trace(p Packet) Result { return s.run(p, true) }
 
 func (s *Switch) run(p Packet, trace bool) Result {
-	w := &walk{s: s, trace: trace}
+	w := &walk{s: s, trace: trace, step: -1, deed: -1}
 	if trace {
 		w.say("switch %s: %s", s.Name, p)
 	}
@@ -189,7 +190,8 @@ type walk struct {
 	set   []openflow.Action // action set
 	stack [][]byte
 
-	cur *entry // the flow whose actions run, for punts
+	cur        *entry // the flow whose actions run, for punts
+	step, deed int    // of r.Steps that is under way, and its deed; -1 for none
 }
 
 func (w *walk) say(format string, args ...any) {
@@ -212,6 +214,9 @@ func (w *walk) table(p *Packet, id int) {
 			return
 		}
 		e := w.lookup(p, id)
+		if w.trace {
+			w.r.Steps = append(w.r.Steps, Step{Depth: w.depth, Table: uint8(id), Miss: e == nil, Packet: *p})
+		}
 		if e == nil {
 			w.say("%3d%s: no flow, drop", id, w.name(id))
 			return
@@ -223,8 +228,12 @@ func (w *walk) table(p *Packet, id int) {
 			}
 			w.say("%3d%s: priority %d%s", id, w.name(id), e.flow.Priority, m)
 		}
-		outer := w.cur
+		outer, outerStep := w.cur, w.step
 		w.cur = e
+		if w.trace {
+			w.step = len(w.r.Steps) - 1
+			w.r.Steps[w.step].Flow = e.flow
+		}
 		if e.clear {
 			w.set = nil
 		}
@@ -233,7 +242,7 @@ func (w *walk) table(p *Packet, id int) {
 		if m := e.meta; m != nil {
 			p.SetUint(openflow.FieldMetadata, p.Uint(openflow.FieldMetadata)&^m.Mask|m.Value&m.Mask)
 		}
-		w.cur = outer
+		w.cur, w.step = outer, outerStep
 		if !ok {
 			return
 		}

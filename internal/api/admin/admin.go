@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package admin serves nagare's own API under /nagare/v1: nodes, topology, flows, explain, wait, DHCP configuration. The CLI,
+// Package admin serves nagare's own API under /nagare/v1: nodes, topology, flows, explain, trace, wait, DHCP configuration. The CLI,
 // the lab and the DHCP process speak it and nothing else.
 //
 // Invariants: it holds no state; every answer comes from its Backend. All but health needs a token of the one user table with
@@ -234,6 +234,7 @@ type Backend interface {
 	ExplainFlow(ctx context.Context, node, flow string) (Explanation, error)
 	ExplainCookie(ctx context.Context, node string, cookie uint64) (CookieReport, error)
 	ExplainPort(ctx context.Context, port string) (PortReport, error)
+	Trace(ctx context.Context, q TraceQuery) (Trace, error)
 	Wait(ctx context.Context, revision uint64) error
 	DHCP(ctx context.Context, node string, after uint64) (dhcpapi.Config, error)
 }
@@ -299,6 +300,13 @@ func Handler(b Backend, auth Authorize) http.Handler {
 		return b.ExplainFlow(r.Context(), r.PathValue("node"), r.URL.Query().Get("flow"))
 	})
 	get("/ports/{port}/explain", func(r *http.Request) (any, error) { return b.ExplainPort(r.Context(), r.PathValue("port")) })
+	get("/trace", func(r *http.Request) (any, error) {
+		q, err := traceQuery(r)
+		if err != nil {
+			return nil, err
+		}
+		return b.Trace(r.Context(), q)
+	})
 	get("/wait", func(r *http.Request) (any, error) {
 		rev, err := number(r, "revision")
 		if err != nil {

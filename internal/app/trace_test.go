@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"nagare/internal/alloc"
+	"nagare/internal/api/admin"
+	"nagare/internal/model"
+	"nagare/internal/netvirt"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+)
+
+// traced is the cloud of explained with its nodes' tunnels and patches, the ports' names vm-..., and a third port on the
+// compute node, alone2, beside net01-compute.
+func traced(t *testing.T, o netvirt.Options) backend {
+	t.Helper()
+	b := explained(t, netvirt.Standard(o))
+	settle(t, b, func(tx *store.Txn) {
+		for node, peer := range map[model.NodeID]string{"controller": "192.168.0.11", "compute": "192.168.0.10"} {
+			name := "vxlan-" + peer
+			if o.FlowTunnels {
+				name = "vxlan-flow"
+			}
+			tables.Interfaces.Put(tx, model.InterfaceKey(node, name), model.Interface{Node: node, Name: name, Type: "vxlan", OFPort: 20})
+			tables.Interfaces.Put(tx, model.InterfaceKey(node, "patch-physnet1"), model.Interface{Node: node, Name: "patch-physnet1", Type: "patch", OFPort: 21})
+		}
+		plug(t, tx, model.Port{ID: "alone2", Std: model.Std{Name: "alone"}, PortPlane: model.PortPlane{Network: "net01", MAC: model.MAC{0xfa, 0x16, 0x3e, 0, 0, 9},
+			AdminStateUp: true, DeviceOwner: "compute:nova", Host: "compute", PortSecurity: true,
+			FixedIPs: []model.FixedIP{{Subnet: "sub-net01", Addr: netip.MustParseAddr("10.0.0.9")}}}}, 9)
+		for id, last := range map[model.PortID]byte{"phys-controller": 5, "phys-compute": 6} { // where their subnet is
+			p, _ := tables.Ports.Get(tx, id)
+			p.FixedIPs = []model.FixedIP{{Subnet: "sub-phys", Addr: netip.AddrFrom4([4]byte{10, 1, 0, last})}}
+			if err := alloc.PutPort(tx, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		egress := model.RulePlane{Group: "web", Direction: model.Egress, Ethertype: model.EtherIPv4}
+		var err error
+		if egress.Key, err = alloc.NextKey(tx, alloc.Rule); err != nil {
+			t.Fatal(err)
+		}
+		tables.Rules.Put(tx, "out", model.SecurityGroupRule{ID: "out", RulePlane: egress})
+	})
+	return b
+}
+
+// plug commits a port with an interface of that number on its host.
+func plug(t *testing.T, tx *store.Txn, p model.Port, number uint32) {
+	t.Helper()
+	var err error
+	if p.Key, err = alloc.NextKey(tx, alloc.Port); err != nil {
+		t.Fatal(err)
+	}
+	tables.Plugs.Put(tx, model.PlugKey(p.Host, p.ID), model.Plug{Node: p.Host, Port: p.ID})
+	tables.Interfaces.Put(tx, model.InterfaceKey(p.Host, "tap"+string(p.ID)), model.Interface{Node: p.Host, Name: "tap" + string(p.ID), OFPort: number, IfaceID: p.ID})
+	if err := alloc.PutPort(tx, p); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// settle commits a change and waits until it is compiled.
+func settle(t *testing.T, b backend, f func(tx *store.Txn)) {
+	t.Helper()
+	r, err := b.s.store.Commit(t.Context(), store.Origin{Request: "req-trace", User: "u-demo", Action: "POST ports"}, func(tx *store.Txn) error { f(tx); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
+	if err := b.s.hub.WaitCompiled(ctx, r.Snapshot.Seq()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ask turns "vm01 icmp to vm02" into a query; what follows " -- " is its state.
+func ask(text string) admin.TraceQuery {
+	text, state, _ := strings.Cut(text, " -- ")
+	text, flow, _ := strings.Cut(text, " flow ")
+	w := strings.Fields(text)
+	q := admin.TraceQuery{Flow: flow, State: state}
+	if node, port, ok := strings.Cut(w[0], "#"); ok {
+		q.Node, q.InPort = node, port
+	} else {
+		q.From = w[0]
+	}
+	q.Words = w[1:]
+	return q
+}
+
+func TestTraceVerdicts(t *testing.T) {
+	for _, o := range []netvirt.Options{{}, {FlowTunnels: true}, {NativeDHCP: true}} {
+		b := traced(t, o)
+		for _, c := range []struct{ ask, verdict, remedy string }{
+			{"net01-compute tcp/8080 to net01-controller", "delivered to port net01-controller", ""},
+			{"net01-compute tcp/8080 to 10.0.0.3", "delivered to port net01-controller", ""},
+			{"net01-compute icmp to net01-controller -- reply", "delivered to port net01-compute", ""},
+			{"net01-compute tcp/9 to net01-controller -- established", "delivered to port net01-controller", ""},
+			{"phys-compute tcp/8080 to phys-controller", "delivered to port phys-controller", ""},
+			{"phys-controller icmp to phys-compute -- established", "delivered to port phys-compute", ""},
+			{"phys-compute tcp/80 to 10.1.0.77", "leaves node compute by physical network physnet1", ""},
+			{"net01-compute tcp/80 to alone", "dropped in table 92 (ingress-rules) on node compute: port alone wears no security group", "--security-group GROUP alone2"},
+			{"alone tcp/80 to net01-compute", "dropped in table 42 (egress-rules) on node compute: port alone wears no security group", ""},
+			{"net01-compute tcp/80 to 10.0.0.77", "dropped in table 110 (l2-forward) on node compute: no port of network net01 has MAC address 02:00:00:00:00:01", ""},
+			{"net01-compute flow tcp,nw_src=10.9.9.9,nw_dst=10.0.0.3,tp_dst=80", "dropped in table 40 (egress-acl) on node compute: source address 10.9.9.9 is not one of port net01-compute (10.0.0.4)",
+				"--allowed-address ip-address=10.9.9.9 net01-compute"},
+			{"net01-compute flow tcp,dl_src=02:00:00:00:00:07,nw_dst=10.0.0.3,tp_dst=80",
+				"dropped in table 0 (classifier) on node compute: source MAC address 02:00:00:00:00:07 is not that of port net01-compute (fa:16:3e:00:00:04)", "mac-address=02:00:00:00:00:07 net01-compute"},
+			{"compute#4 flow icmp,nw_dst=10.0.0.3", "delivered to port net01-controller", ""},
+			{"compute#tapnet01 flow icmp,dl_vlan=7,nw_dst=10.0.0.3", "may send untagged frames only", ""},
+			{"compute#77 flow icmp,nw_dst=10.0.0.3", "br-int of node compute has no port 77", "nagare topology"},
+			{"net01-compute flow arp,arp_op=1,dl_dst=ff:ff:ff:ff:ff:ff,arp_spa=10.0.0.4,arp_sha=fa:16:3e:00:00:04,arp_tpa=10.0.0.3", "answered by the switch of node compute", ""},
+		} {
+			tr, err := b.Trace(t.Context(), ask(c.ask))
+			if err != nil {
+				t.Errorf("%s: %v", c.ask, err)
+				continue
+			}
+			v := tr.Verdict
+			if !strings.Contains(v.Text, c.verdict) || !strings.Contains(v.Remedy, c.remedy) {
+				t.Errorf("%+v: %s: %+v\nnotes %q", o, c.ask, v, tr.Notes)
+			}
+			arrives := !strings.HasPrefix(c.verdict, "dropped") && c.verdict != "may send untagged frames only" && !strings.HasPrefix(c.verdict, "br-int")
+			if v.Arrived != arrives {
+				t.Errorf("%s: arrived %v: %+v", c.ask, v.Arrived, v)
+			}
+		}
+	}
+}
+
+// TestTraceDropsByGroup: only rules of the receiver's groups let a packet in, and the verdict says which groups these are and
+// what rule would.
+func TestTraceDropsByGroup(t *testing.T) {
+	b := traced(t, netvirt.Options{})
+	settle(t, b, func(tx *store.Txn) { tables.Rules.Delete(tx, "rule2") }) // db: from group web
+	tr, err := b.Trace(t.Context(), ask("net01-compute tcp/9 to net01-controller"))
+	v := tr.Verdict
+	want := "dropped in table 92 (ingress-rules) on node controller: no rule of the receiver's groups (db, web of port net01-controller) allows tcp/9 from 10.0.0.4"
+	if err != nil || v.Text != want || v.Node != "controller" || v.Arrived || v.Result != admin.TraceDropped ||
+		v.Remedy != "openstack security group rule create --ingress --ethertype IPv4 --protocol tcp --dst-port 9 --remote-ip 10.0.0.4/32 db" {
+		t.Errorf("%+v, %v; want %s", v, err, want)
+	}
+	if tr, err := b.Trace(t.Context(), ask("net01-compute tcp/8085 to net01-controller")); err != nil || !tr.Verdict.Arrived {
+		t.Errorf("a port that rule0 allows: %+v, %v", tr.Verdict, err)
+	}
+	// The connection does not begin, and the trace says so in place of tracing what cannot be.
+	tr, err = b.Trace(t.Context(), ask("net01-compute tcp/9 to net01-controller -- established"))
+	if err != nil || tr.Verdict.Text != want || len(tr.Notes) == 0 || !strings.Contains(strings.Join(tr.Notes, " "), "does not begin") {
+		t.Errorf("%+v %q, %v", tr.Verdict, tr.Notes, err)
+	}
+}
+
+// TestTraceWay: each flow on the way has its authors and the change behind them, and registers are told in words.
+func TestTraceWay(t *testing.T) {
+	b := traced(t, netvirt.Options{})
+	tr, err := b.Trace(t.Context(), ask("net01-compute tcp/8080 to net01-controller -- established"))
+	if err != nil || len(tr.Way) != 2 || tr.Way[0].Node != "compute" || tr.Way[1].Node != "controller" || len(tr.Before) != 2 {
+		t.Fatalf("%+v, %v", tr, err)
+	}
+	var said strings.Builder
+	for _, v := range tr.Way {
+		for _, s := range v.Steps {
+			f := admin.Flow{Authors: s.Authors}
+			if s.Flow == "" || !f.Authored() || s.Purpose == "" {
+				t.Errorf("node %s: %+v", v.Node, s)
+			}
+			for _, d := range s.Did {
+				said.WriteString(d.Action + " " + strings.Join(d.Changes, "\n") + "\n")
+			}
+		}
+	}
+	for _, want := range []string{
+		"tun_id: 0 -> 1077, logical network, in all tables: net01", "reg0: 0 -> 1, origin: local port", "reg1: 0 -> ", "key of the source port: net01-compute", "key of the source port's set of security groups: db, web",
+		"reg0: 0 -> 2, origin: tunnel", "key of the destination port: net01-controller", "destination filtered", "untracked -> +est+trk", "ct_label: 0 -> 0x", "key of the security group rule that accepted the packet: ingress IPv4 tcp 8080-8090",
+	} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("nothing says %q:\n%s", want, said.String())
+		}
+	}
+	if out := tr.Way[0].Out; len(out) != 1 || out[0].To != "tunnel to 192.168.0.10" || out[0].Name != "vxlan-192.168.0.10" {
+		t.Errorf("leaves by %+v", out)
+	}
+	if out := tr.Way[1].Out; len(out) != 1 || out[0].To != "port net01-controller" {
+		t.Errorf("leaves by %+v", out)
+	}
+}
+
+// TestTraceBuildsOnlyWhatIsReached: a node that no packet comes to is not built, and a broadcast builds no more than the limit.
+func TestTraceBuildsOnlyWhatIsReached(t *testing.T) {
+	b := traced(t, netvirt.Options{})
+	f, err := newFabric(t.Context(), b.s.hub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := ask("net01-compute tcp/80 to alone")
+	if _, err := f.trace(&q); err != nil || len(f.nodes) != 1 {
+		t.Errorf("%d nodes for a packet that stays on one, %v", len(f.nodes), err)
+	}
+	q = ask("net01-compute tcp/80 to net01-controller")
+	if _, err := f.trace(&q); err != nil || len(f.nodes) != 2 {
+		t.Errorf("%d nodes for a packet between two, %v", len(f.nodes), err)
+	}
+}
+
+func TestTraceRefuses(t *testing.T) {
+	b := traced(t, netvirt.Options{})
+	settle(t, b, func(tx *store.Txn) {
+		p, _ := tables.Ports.Get(tx, "alone2")
+		p.ID, p.Host, p.MAC, p.FixedIPs = "idle", "", model.MAC{2, 0, 0, 0, 0, 0x33}, nil
+		p.Key, _ = alloc.NextKey(tx, alloc.Port)
+		if err := alloc.PutPort(tx, p); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for text, want := range map[string]error{
+		"none icmp to alone2": admin.ErrNotFound, "net01-compute icmp to none": admin.ErrNotFound, "alone icmp to net01-compute": admin.ErrBadInput,
+		"idle icmp to net01-compute": admin.ErrBadInput, "nowhere#3 flow icmp": admin.ErrNotFound, "compute#tapnone flow icmp": admin.ErrNotFound,
+		"net01-compute icmp alone2": admin.ErrBadInput, "net01-compute tcp to alone2": admin.ErrBadInput, "net01-compute tcp/x to alone2": admin.ErrBadInput,
+		"net01-compute arp to alone2": admin.ErrBadInput, "net01-compute gre to alone2": admin.ErrBadInput, "net01-compute flow nonsense": admin.ErrBadInput,
+		"net01-compute icmp/8 to alone2": admin.ErrBadInput, "net01-compute icmp to idle": admin.ErrBadInput, "compute#20 icmp to alone2": admin.ErrBadInput,
+	} {
+		if tr, err := b.Trace(t.Context(), ask(text)); !errors.Is(err, want) {
+			t.Errorf("%s: %v %+v, want %v", text, err, tr.Verdict, want)
+		}
+	}
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"nagare/internal/alloc"
+	"nagare/internal/flow"
+	"nagare/internal/model"
+	"nagare/internal/pipeline"
+	"nagare/internal/sim"
+	"nagare/internal/tables"
+	"nagare/openflow"
+)
+
+// changes tells in words what an action changed: "reg1: 0 -> 17, key of the source port: vm01".
+func (f *fabric) changes(before, after sim.Packet) (out []string) {
+	for _, d := range before.Differences(after) {
+		text := fmt.Sprintf("%s: %s -> %s", d.Field.Name, valueText(d.Field, d.Before), valueText(d.Field, d.After))
+		if use := useOf(d.Field); use != "" {
+			text += ", " + use
+		}
+		if names := f.named(d.Field, uint32(number(d.After))); names != "" {
+			text += ": " + names
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+// useOf is what a field carries between tables, in the declaration's words up to where it goes into details.
+func useOf(f *openflow.Field) string {
+	for _, u := range pipeline.FieldUses {
+		if u.Field == f.Name {
+			use := u.Use
+			for _, mark := range []string{"; ", ". ", ": "} {
+				if head, _, more := strings.Cut(use, mark); more && !strings.HasPrefix(head, "bit") {
+					use = head
+				}
+			}
+			return use
+		}
+	}
+	return ""
+}
+
+var origins = map[uint32]string{pipeline.FromPort: "local port", pipeline.FromTunnel: "tunnel", pipeline.FromProvider: "provider or external network", pipeline.FromController: "controller"}
+
+var flagWords = []struct {
+	bit  uint32
+	name string
+}{
+	{pipeline.FlagRouted, "routed"}, {pipeline.FlagSrcFiltered, "source filtered"}, {pipeline.FlagFloating, "source has a floating IP here"},
+	{pipeline.FlagDstFiltered, "destination filtered"}, {pipeline.FlagDstStateless, "destination stateless"}, {pipeline.FlagTracing, "tracing"}, {pipeline.FlagTooLarge, "larger than the MTU"},
+}
+
+// named is who or what a register's value stands for.
+func (f *fabric) named(field *openflow.Field, v uint32) string {
+	key := alloc.KeyText(model.Key(v))
+	if v == 0 {
+		return ""
+	}
+	switch field {
+	case openflow.Reg(pipeline.RegOrigin):
+		return origins[v]
+	case openflow.Reg(pipeline.RegSrcPort), openflow.Reg(pipeline.RegDstPort):
+		if p, ok := alloc.PortsByKey.First(f.snap, key); ok {
+			return called(&p)
+		}
+	case openflow.Reg(pipeline.RegRouter):
+		if r, ok := alloc.RoutersByKey.First(f.snap, key); ok {
+			return orID(r.Name, string(r.ID))
+		}
+	case openflow.Reg(pipeline.RegNextHop):
+		return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}).String()
+	case openflow.Reg(pipeline.RegFlags):
+		var on []string
+		for _, w := range flagWords {
+			if v&w.bit != 0 {
+				on = append(on, w.name)
+			}
+		}
+		return strings.Join(on, ", ")
+	case openflow.Reg(pipeline.RegSrcSet), openflow.Reg(pipeline.RegDstSet):
+		return nameOf(f.snap, "group-set", key)
+	case openflow.Reg(pipeline.RegRule):
+		if r, ok := alloc.RulesByKey.First(f.snap, key); ok {
+			return describeRule(f.snap, &r.RulePlane)
+		}
+	case openflow.FieldTunID:
+		if n, ok := tables.NetworksBySegment.First(f.snap, tables.SegmentKey(model.VXLAN, "", v)); ok {
+			return networkName(f.snap, n.ID)
+		}
+	case openflow.FieldCTLabel:
+		if r, ok := alloc.RulesByKey.First(f.snap, key); ok {
+			return describeRule(f.snap, &r.RulePlane)
+		}
+	}
+	return ""
+}
+
+func number(v []byte) (n uint64) {
+	for _, c := range v {
+		n = n<<8 | uint64(c)
+	}
+	return n
+}
+
+// valueText is a field's value as people write it.
+func valueText(f *openflow.Field, v []byte) string {
+	switch {
+	case f == openflow.FieldCTState:
+		return stateText(uint32(number(v)))
+	case f == openflow.FieldVLANVID:
+		if number(v) == 0 {
+			return "none"
+		}
+		return fmt.Sprint(number(v) & 0xfff)
+	case f.Bytes == 6:
+		return net.HardwareAddr(v).String()
+	case f.Bytes == 4 && f.Bits == 32 && strings.Contains(f.Name, "_"), f.Bytes == 16 && f != openflow.FieldCTLabel:
+		if a, ok := netip.AddrFromSlice(v); ok && f != openflow.FieldCTMark && f != openflow.FieldInPort {
+			return a.String()
+		}
+	}
+	if len(v) <= 8 {
+		if n := number(v); n > 0xffff {
+			return fmt.Sprintf("%#x", n)
+		}
+		return fmt.Sprint(number(v))
+	}
+	if digits := strings.TrimLeft(fmt.Sprintf("%x", v), "0"); digits != "" {
+		return "0x" + digits
+	}
+	return "0"
+}
+
+var stateBits = []struct {
+	bit  uint32
+	name string
+}{{flow.CTNew, "new"}, {flow.CTEst, "est"}, {flow.CTRel, "rel"}, {flow.CTRpl, "rpl"}, {flow.CTInv, "inv"}, {flow.CTTrk, "trk"}, {flow.CTSNAT, "snat"}, {flow.CTDNAT, "dnat"}}
+
+// stateText is a connection's state as flows write it: "+new+trk".
+func stateText(v uint32) string {
+	var b strings.Builder
+	for _, s := range stateBits {
+		if v&s.bit != 0 {
+			b.WriteString("+" + s.name)
+		}
+	}
+	if b.Len() == 0 {
+		return "untracked"
+	}
+	return b.String()
+}
