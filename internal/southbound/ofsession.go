@@ -35,8 +35,9 @@ type ofSession struct {
 	// has. They belong to the node's loop.
 	refused refusals
 	held    holdings
-	foreign chan struct{} // capacity 1: the switch told of a change that is not ours
-	watched bool          // its flows are monitored; belongs to the node's loop
+	shut    map[uint32]bool // keys of ports that are not let in, see withhold; the same's
+	foreign chan struct{}   // capacity 1: the switch told of a change that is not ours
+	watched bool            // its flows are monitored; belongs to the node's loop
 
 	punts  punts                               // to be answered
 	count  *puntCounters                       // of the node; set at admission

@@ -26,13 +26,16 @@ type refused[V any] struct {
 	need   need // what it needs that was refused; zero: it was refused itself
 }
 
-// need is a group or meter that a flow or group names.
+// need is a group or meter that a flow or group names, or the guard of a port that its entries must not be without.
 type need struct {
-	meter bool
-	id    uint32
+	meter, port bool // neither: a group
+	id          uint32
 }
 
 func (n need) String() string {
+	if n.port {
+		return fmt.Sprintf("the guard of port %d", n.id)
+	}
 	if n.meter {
 		return fmt.Sprintf("meter %d", n.id)
 	}
@@ -90,7 +93,7 @@ func flowNeeds(f flow.Flow) func(yield func(need)) {
 		for _, i := range is {
 			switch i := i.(type) {
 			case openflow.Meter:
-				yield(need{true, i.ID})
+				yield(need{meter: true, id: i.ID})
 			case openflow.ApplyActions:
 				actionNeeds(i.Actions, yield)
 			case openflow.WriteActions:
@@ -114,10 +117,10 @@ func actionNeeds(as []openflow.Action, yield func(need)) {
 	for _, a := range as {
 		switch a := a.(type) {
 		case openflow.Group:
-			yield(need{false, a.ID})
+			yield(need{id: a.ID})
 		case openflow.Controller2:
 			if a.MeterID != 0 {
-				yield(need{true, a.MeterID})
+				yield(need{meter: true, id: a.MeterID})
 			}
 		case openflow.CT:
 			actionNeeds(a.Actions, yield)
@@ -154,6 +157,9 @@ func (t *target) blame(ctx context.Context, of *ofSession) error {
 			blame(e.GroupOwners(name, id), need{id: id}, r.Reason)
 		}
 		for k, r := range of.refused.flows {
+			if r.need.port {
+				continue // the guard is to blame
+			}
 			blame(e.FlowOwners(name, k), flowText{r.Value}, r.Reason)
 		}
 	}); err != nil {

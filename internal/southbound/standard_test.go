@@ -3,8 +3,11 @@
 package southbound
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -123,6 +126,36 @@ func TestRestartWithGroups(t *testing.T) {
 	last.synced(1)
 	if g, m := sw.Ofctl("dump-groups", "br-int"), sw.Ofctl("dump-meters", "br-int"); strings.Contains(g, "group_id=") || strings.Contains(m, "meter=") {
 		t.Errorf("left:\n%s\n%s", g, m)
+	}
+}
+
+// TestReconnect has a real switch call again and again, once in the middle of a request: nothing that it has is sent again, the
+// meters least of all, which no bundle makes harmless.
+func TestReconnect(t *testing.T) {
+	s := newSiteWith(t, store.New(tables.Schema, nil), 0, 0, rules(book(secure)))
+	sw := s.node("controller", "192.168.0.10")
+	s.commit(network)
+	s.synced(1)
+	first := s.info("controller").Sent
+	for range 3 {
+		s.hub.mu.Lock()
+		old := s.hub.nodes["controller"].of
+		s.hub.mu.Unlock()
+		old.c.Abort(errors.New("cut"))
+		s.until("another session", func() bool {
+			s.hub.mu.Lock()
+			defer s.hub.mu.Unlock()
+			of := s.hub.nodes["controller"].of
+			return of != nil && of != old
+		})
+		s.synced(1)
+	}
+	if got := s.info("controller").Sent; got != first {
+		t.Errorf("sent %+v, after the first session %+v", got, first)
+	}
+	log, err := os.ReadFile(filepath.Join(sw.Dir, "ovs-vswitchd.log"))
+	if err != nil || strings.Contains(string(log), "METER") {
+		t.Errorf("the switch was sent a meter that it has (%v):\n%s", err, log)
 	}
 }
 
