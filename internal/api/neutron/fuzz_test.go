@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +22,7 @@ import (
 type fuzzWorld struct {
 	*world
 	net, sub, port, group, rule, addresses string
+	ext, router, floating                  string
 }
 
 func (f *fuzzWorld) renew(t testing.TB) {
@@ -30,6 +33,7 @@ func (f *fuzzWorld) renew(t testing.TB) {
 		}
 	}
 	f.world = newWorld(t, func(c *Config) {
+		c.Routers, c.Quotas = true, map[string]int{}
 		c.IDs = &alloc.Recorded{Networks: []alloc.RecordedNetwork{{Name: "net", ID: "00000000-0000-4000-8000-000000000001", SegmentationID: 7}},
 			Subnets: []alloc.RecordedSubnet{{Name: "sub", ID: "00000000-0000-4000-8000-000000000002"}},
 			Ports:   []alloc.RecordedPort{{Name: "port", ID: "00000000-0000-4000-8000-000000000003"}}}
@@ -41,6 +45,11 @@ func (f *fuzzWorld) renew(t testing.TB) {
 	f.group = f.names("demo", "security-groups", "id")[0]
 	f.rule = f.names("demo", "security-group-rules", "id")[0]
 	f.addresses = f.make("demo", "address-groups", "address_group", `"addresses":["10.0.0.0/24"]`)
+	f.ext = f.network("admin", `"router:external":true,"provider:network_type":"flat","provider:physical_network":"physnet1"`)
+	f.subnet("admin", f.ext, "172.16.0.0/16", "")
+	f.router = f.make("demo", "routers", "router", `"external_gateway_info":{"network_id":"`+f.ext+`"}`)
+	f.attach("demo", f.router, "subnet_id", f.sub)
+	f.floating = f.make("demo", "floatingips", "floatingip", `"floating_network_id":"`+f.ext+`","port_id":"`+f.port+`"`)
 }
 
 // ask sends a request and holds the invariants: no 5xx, and nothing changed by what was refused.
@@ -83,6 +92,10 @@ func FuzzRequests(f *testing.F) {
 		{"PUT", "/v2.0/quotas/p-demo", `{"quota":{"port":-1,"check_limit":"true"}}`},
 		{"POST", "/v2.0/address-groups", `{"address_group":{"addresses":["10.0.0.1","fd00::/64","::ffff:1.2.3.4"]}}`},
 		{"PUT", "/v2.0/address-groups/" + id + "5/add_addresses", `{"addresses":["10.0.0.0/8",null]}`},
+		{"POST", "/v2.0/routers", `{"router":{"external_gateway_info":{"network_id":"` + id + `1","enable_snat":null,"external_fixed_ips":[{}]},"distributed":"x"}}`},
+		{"PUT", "/v2.0/routers/" + id + "6/add_router_interface", `{"subnet_id":"` + id + `2","port_id":null}`},
+		{"PUT", "/v2.0/routers/" + id + "6/add_extraroutes", `{"router":{"routes":[{"destination":"::/0","nexthop":"10.0.0.9"}]}}`},
+		{"POST", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"` + id + `1","port_id":"` + id + `3","fixed_ip_address":"::ffff:10.0.0.2"}}`},
 		{"DELETE", "/v2.0/subnets/" + id + "2", ""},
 	} {
 		f.Add(uint8(0), s[0], s[1], []byte(s[2]))
@@ -100,7 +113,7 @@ func TestRandomRequests(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	f := &fuzzWorld{}
 	f.renew(t)
-	odd := []string{`null`, `true`, `"true"`, `0`, `-1`, `1.5`, `1e400`, `""`, `"x"`, `"\u0000"`, `[]`, `{}`, `[null]`, `[{}]`, `[[]]`, `{"a":null}`, `"10.0.0.0/24"`, `"10.0.0.9"`, `"::1"`,
+	odd := []string{`{"network_id":"%s"}`, `{"network_id":"%s","external_fixed_ips":[{"ip_address":null}]}`, `[{"destination":"192.168.0.0/24","nexthop":"10.0.0.9"}]`, `null`, `true`, `"true"`, `0`, `-1`, `1.5`, `1e400`, `""`, `"x"`, `"\u0000"`, `[]`, `{}`, `[null]`, `[{}]`, `[[]]`, `{"a":null}`, `"10.0.0.0/24"`, `"10.0.0.9"`, `"::1"`,
 		`"fd00::/64"`, `"fa:16:3e:00:00:01"`, `["` + strings.Repeat("x", 300) + `"]`, `"%s"`, `["%s"]`, `[{"subnet_id":"%s"}]`, `[{"ip_address":"10.0.0.50"}]`, `[{"start":"10.0.0.9","end":"10.0.0.2"}]`,
 		`[{"destination":"10.0.0.0/8","nexthop":"x"}]`, `[{"opt_name":"x","opt_value":[]}]`, `99999999999999999999`, `"💥"`, `[1,2,3]`, `4`, `6`, `"tcp"`, `"vxlan"`, `"ingress"`, `"slaac"`}
 	type coll struct {
@@ -113,16 +126,17 @@ func TestRandomRequests(t *testing.T) {
 		{"ports", "port", []string{`"network_id":"NET"`}, names(ports)}, {"security-groups", "security_group", nil, names(groups)},
 		{"security-group-rules", "security_group_rule", []string{`"security_group_id":"GROUP"`, `"direction":"ingress"`}, names(rules)},
 		{"address-groups", "address_group", nil, names(addressGroups)},
+		{"routers", "router", nil, names(routers)}, {"floatingips", "floatingip", []string{`"floating_network_id":"EXT"`}, names(floatingIPs)},
 	}
 	codes := map[int]int{}
 	for range 6000 {
 		f.renew(t)
 		c := colls[rnd.IntN(len(colls))]
-		id := []string{f.net, f.sub, f.port, f.group, f.rule, f.addresses}[rnd.IntN(6)]
+		id := []string{f.net, f.sub, f.port, f.group, f.rule, f.addresses, f.ext, f.router, f.floating}[rnd.IntN(9)]
 		attrs := map[string]string{}
 		for _, b := range c.base {
 			k, v, _ := strings.Cut(b, ":")
-			attrs[strings.Trim(k, `"`)] = strings.NewReplacer("NET", f.net, "GROUP", f.group).Replace(v)
+			attrs[strings.Trim(k, `"`)] = strings.NewReplacer("NET", f.net, "GROUP", f.group, "EXT", f.ext).Replace(v)
 		}
 		for range 1 + rnd.IntN(3) {
 			v := odd[rnd.IntN(len(odd))]
@@ -200,6 +214,16 @@ func consistent(t *testing.T, w *world) {
 				t.Errorf("port %s: no group %s", id, g)
 			}
 		}
+		if p.Router != "" {
+			if r, ok := tables.Routers.Get(r, p.Router); ok && !p.IsRouterInterface() && r.GatewayPort != id {
+				t.Errorf("port %s: not the gateway of router %s, which is %s", id, r.ID, r.GatewayPort)
+			}
+		}
+		if p.DeviceOwner == model.OwnerFloatingIP && p.Project == "" {
+			if f, ok := tables.FloatingIPs.Get(r, model.FloatingIPID(p.DeviceID)); !ok || f.FloatPort != id {
+				t.Errorf("port %s: of no floating IP", id)
+			}
+		}
 		if !p.PortSecurity && (len(p.SecurityGroups) > 0 || len(p.AllowedPairs) > 0) {
 			t.Errorf("port %s: groups or pairs without port security", id)
 		}
@@ -211,6 +235,67 @@ func consistent(t *testing.T, w *world) {
 		}
 		if _, ok := tables.AddressGroups.Get(r, u.RemoteAddressGroup); u.RemoteAddressGroup != "" && !ok {
 			t.Errorf("rule %s: no address group %s", id, u.RemoteAddressGroup)
+		}
+	}
+	routed := 0
+	for id, o := range tables.Routers.All(r) {
+		unique(fmt.Sprintf("router key %d", o.Key), string(id))
+		var nets []netip.Prefix
+		for p := range tables.RouterPorts.By(r, string(id)) {
+			for _, f := range p.FixedIPs {
+				s, _ := tables.Subnets.Get(r, f.Subnet)
+				for _, other := range nets {
+					// Of several addresses of a gateway on one subnet only the subnet is the same.
+					if other.Overlaps(s.CIDR) && (p.IsRouterInterface() || other != s.CIDR) {
+						t.Errorf("router %s: %s and %s", id, other, s.CIDR)
+					}
+				}
+				nets = append(nets, s.CIDR)
+			}
+			if p.IsRouterInterface() && len(p.FixedIPs) == 0 || p.IsFiltered() || p.Host != "" {
+				t.Errorf("router %s: port %+v", id, p.PortPlane)
+			}
+		}
+		gw, ok := tables.Ports.Get(r, o.GatewayPort)
+		if ok = ok && o.GatewayPort != ""; ok != (o.GatewayPort != "") || ok && (gw.Router != id || gw.DeviceOwner != model.OwnerRouterGateway) {
+			t.Errorf("router %s: gateway port %s: %+v", id, o.GatewayPort, gw.PortPlane)
+		}
+		at, placed := tables.Gateways.Get(r, id)
+		if _, slot := tables.SlotsByRouter.First(r, tables.RouterSlotKey(at.Node, id)); placed && (!ok || !slot) {
+			t.Errorf("router %s: placed on %s, has a gateway %v, has a slot %v", id, at.Node, ok, slot)
+		}
+		if placed {
+			routed++
+		}
+	}
+	if n := tables.Gateways.Len(r); n != routed {
+		t.Errorf("%d places of gateways, %d of routers that are there", n, routed)
+	}
+	for id, f := range tables.FloatingIPs.All(r) {
+		unique(fmt.Sprintf("floating ip key %d", f.Key), string(id))
+		if p, ok := tables.Ports.Get(r, f.FloatPort); !ok || p.Network != f.Network || len(p.FixedIPs) != 1 || p.FixedIPs[0].Addr != f.Addr || p.DeviceID != string(id) {
+			t.Errorf("floating ip %s: port %+v", id, p)
+		}
+		if f.Port == "" {
+			if f.Router != "" || f.Fixed.IsValid() {
+				t.Errorf("floating ip %s: stands for nothing, but %+v", id, f.FloatingIPPlane)
+			}
+			continue
+		}
+		unique(fmt.Sprintf("floating ip of %s %s on %s", f.Port, f.Fixed, f.Network), string(id))
+		p, _ := tables.Ports.Get(r, f.Port)
+		at := slices.IndexFunc(p.FixedIPs, func(x model.FixedIP) bool { return x.Addr == f.Fixed })
+		if at < 0 || !f.Fixed.Is4() {
+			t.Errorf("floating ip %s: its port has no address %s: %+v", id, f.Fixed, p.FixedIPs)
+			continue
+		}
+		joins := false
+		for rp := range tables.RouterPorts.By(r, string(f.Router)) {
+			joins = joins || rp.IsRouterInterface() && slices.ContainsFunc(rp.FixedIPs, func(x model.FixedIP) bool { return x.Subnet == p.FixedIPs[at].Subnet })
+		}
+		router, _ := tables.Routers.Get(r, f.Router)
+		if gw, _ := tables.Ports.Get(r, router.GatewayPort); !joins || gw.Network != f.Network {
+			t.Errorf("floating ip %s: router %s does not join its port and network %s", id, f.Router, f.Network)
 		}
 	}
 }

@@ -49,6 +49,32 @@ func TestPolicyMatrix(t *testing.T) {
 		out = append(out,
 			object{"demo's address group", "address-groups", "address_group", addresses, `"description":"x"`},
 			object{"admin's address group", "address-groups", "address_group", w.make("admin", "address-groups", "address_group", `"name":"g"`), `"description":"x"`})
+		pub := w.network("admin", `"name":"pub","router:external":true`)
+		w.subnet("admin", pub, "172.16.0.0/24", `,"enable_dhcp":false`)
+		dr := w.make("demo", "routers", "router", `"external_gateway_info":{"network_id":"`+pub+`"}`)
+		inside := w.network("demo", `"name":"inside"`)
+		sub := w.subnet("demo", inside, "10.9.0.0/24", `,"enable_dhcp":false`)
+		leg := w.attach("demo", dr, "subnet_id", sub)["port_id"].(string)
+		df := w.make("demo", "floatingips", "floatingip", `"floating_network_id":"`+pub+`","port_id":"`+w.port("demo", inside, "")+`"`)
+		out = append(out,
+			object{"demo's router", "routers", "router", dr, `"description":"x"`},
+			object{"demo's router, its gateway", "routers", "router", dr, `"external_gateway_info":{"network_id":"` + pub + `"}`},
+			object{"demo's router, its mode", "routers", "router", dr, `"external_gateway_info":{"network_id":"` + pub + `","enable_snat":false}`},
+			object{"admin's router", "routers", "router", w.make("admin", "routers", "router", ``), `"description":"x"`},
+			object{"demo's router interface", "ports", "port", leg, `"description":"x"`},
+			object{"gateway port of demo's router", "ports", "port", w.names("admin", "ports?device_owner=network:router_gateway", "id")[0], `"description":"x"`},
+			object{"demo's floating IP", "floatingips", "floatingip", df, `"description":"x"`},
+			object{"port of demo's floating IP", "ports", "port", w.names("admin", "ports?device_owner=network:floatingip", "id")[0], `"description":"x"`},
+			object{"admin's floating IP", "floatingips", "floatingip", w.make("admin", "floatingips", "floatingip", `"floating_network_id":"`+pub+`"`), `"description":"x"`},
+			object{"create router", "routers", "router", "", `"name":"x"`},
+			object{"create router with gateway", "routers", "router", "", `"external_gateway_info":{"network_id":"` + pub + `"}`},
+			object{"create router without SNAT", "routers", "router", "", `"external_gateway_info":{"network_id":"` + pub + `","enable_snat":false}`},
+			object{"create centralized router", "routers", "router", "", `"distributed":false`},
+			object{"create router for demo", "routers", "router", "", `"project_id":"p-demo"`},
+			object{"create floating IP", "floatingips", "floatingip", "", `"floating_network_id":"` + pub + `"`},
+			object{"create floating IP with address", "floatingips", "floatingip", "", `"floating_network_id":"` + pub + `","floating_ip_address":"172.16.0.99"`},
+			object{"create floating IP on demo's network", "floatingips", "floatingip", "", `"floating_network_id":"` + inside + `"`},
+			object{"create floating IP for demo", "floatingips", "floatingip", "", `"floating_network_id":"` + pub + `","project_id":"p-demo"`})
 		// What a create hangs on.
 		for _, n := range []struct{ label, id string }{{"demo's", own}, {"admin's shared", shared}, {"admin's external", ext}, {"admin's", private}} {
 			out = append(out,
@@ -83,7 +109,7 @@ func TestPolicyMatrix(t *testing.T) {
 	worlds := map[string]*world{}
 	objects := map[string][]object{}
 	fresh := func(who string) {
-		worlds[who] = newWorld(t)
+		worlds[who] = newWorld(t, withRouters)
 		objects[who] = build(worlds[who])
 	}
 	for _, who := range whos {
