@@ -58,6 +58,7 @@ check_tools() {
 	need busybox-static "DHCP client of the laboratory's instances" busybox_has udhcpc
 	need tcpdump "shows what passes an interface" have tcpdump
 	need iputils-ping "the judge of every scenario" have ping
+	need dropbear-bin "SSH server of an instance, and a client that asks nothing" have dropbear
 	need curl "calls of the HTTP interfaces" have curl
 	if [ "${1:-}" = race ]; then
 		need gcc "Go's race detector uses cgo" compiles_c

@@ -57,7 +57,7 @@ func newLabCommand() *cobra.Command {
 	c.AddCommand(
 		newLabUpCommand(f), newLabDownCommand(f), newLabStatusCommand(f),
 		newLabExecCommand(f), newLabOpenRCCommand(f), newLabInstanceCommand(f),
-		newLabRunCommand(f), newLabForwardCommand(),
+		newLabRunCommand(f), newLabForwardCommand(), newLabGuestCommand(),
 	)
 	return c
 }
@@ -68,6 +68,7 @@ func addUpFlags(c *cobra.Command, o *lab.UpOptions) {
 	c.Flags().StringVar(&o.Profile, "profile", "", "pipeline: standard or classic (default "+lab.DefaultProfile+")")
 	c.Flags().StringVar(&o.DHCP, "dhcp", "", "who answers DHCP: native, the server, or port, a process on the network node (default native, in classic port)")
 	c.Flags().BoolVar(&o.Provider, "provider", false, "give all nodes a physical network physnet1, behind a bridge br-prov")
+	c.Flags().StringVar(&o.External, "external", "", "address of the controller node on br-ex, which makes it the router of an external network, such as 172.16.1.1/24")
 	c.Flags().StringVar(&o.IDs, "ids", "", "ids and MACs: generated, or recorded as in the walk-through (default generated)")
 	c.Flags().StringVar(&o.HostIP, "host-ip", "", "loopback address on which the host reaches the server (default "+lab.DefaultHostIP+")")
 }
@@ -261,6 +262,27 @@ func newLabForwardCommand() *cobra.Command {
 	for _, required := range []string{"netns", "to", "ports"} {
 		if err := c.MarkFlagRequired(required); err != nil {
 			panic(err) // a flag that is declared three lines above
+		}
+	}
+	return c
+}
+
+// newLabGuestCommand is what "lab instance add --ssh" starts in the instance's namespace.
+func newLabGuestCommand() *cobra.Command {
+	var g lab.Guest
+	c := &cobra.Command{
+		Use:     "guest",
+		Hidden:  true,
+		Short:   "Become the SSH server of an instance",
+		Example: "  ip netns exec nagare-vm01 nagare lab guest --hostname vm01 --accounts /var/lib/nagare-lab/nagare/guests/vm01",
+		Args:    cobra.NoArgs,
+		RunE:    func(*cobra.Command, []string) error { return lab.RunGuest(g) },
+	}
+	c.Flags().StringVar(&g.Hostname, "hostname", "", "host name of the instance")
+	c.Flags().StringVar(&g.Accounts, "accounts", "", "directory with passwd, group, shadow and hostkey")
+	for _, required := range []string{"hostname", "accounts"} {
+		if err := c.MarkFlagRequired(required); err != nil {
+			panic(err) // a flag that is declared two lines above
 		}
 	}
 	return c

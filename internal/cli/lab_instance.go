@@ -34,7 +34,8 @@ func newLabInstanceAddCommand(f *labFlags) *cobra.Command {
 			"the instance, waits until the port is ACTIVE and lets the instance ask for its\n" +
 			"address. An instance that is there already is completed.",
 		Example: "  sudo nagare lab instance add vm01 --network net01 --node compute\n" +
-			"  sudo nagare lab instance add web --network net01 --node compute --security-group web",
+			"  sudo nagare lab instance add web --network net01 --node compute --security-group web\n" +
+			"  sudo nagare lab instance add vm01 --network net01 --node compute --ssh",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
@@ -57,6 +58,7 @@ func newLabInstanceAddCommand(f *labFlags) *cobra.Command {
 	}
 	c.Flags().StringVar(&o.Network, "network", "", "name or id of the network, as the user demo sees it")
 	c.Flags().StringVar(&o.Node, "node", "", "node that the instance runs on")
+	c.Flags().BoolVar(&o.SSH, "ssh", false, "give the instance an SSH server and a host name: login cirros, password cubswin:)")
 	c.Flags().StringSliceVar(&o.SecurityGroups, "security-group", nil, "name or id of a security group of demo's, for a new port (default: the group default)")
 	for _, required := range []string{"network", "node"} {
 		if err := c.MarkFlagRequired(required); err != nil {

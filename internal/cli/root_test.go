@@ -55,7 +55,7 @@ func TestLabUsageErrors(t *testing.T) {
 		"lab up --nodes compute":              `must be "controller"`,
 		"lab up --host-ip 10.0.0.1":           "loopback",
 		"lab up --name UPPER":                 "lab name",
-		"lab run walkthrough --until 7":       "the steps are 0, 1 and 2",
+		"lab run walkthrough --until 7":       "the steps are 0 to 3",
 		"lab run walkthrough --ids mine":      "generated or recorded",
 		"lab status -o xml":                   "table or json",
 		"lab instance add vm01":               "required flag",

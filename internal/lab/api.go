@@ -53,12 +53,14 @@ func (l *Lab) connect(ctx context.Context, s *State, user string) (*api, error) 
 // Objects of the API, as far as the lab looks at them. Unknown fields stay in raw.
 type (
 	apiNetwork struct {
-		ID      string   `json:"id"`
-		Name    string   `json:"name"`
-		MTU     int      `json:"mtu"`
-		Subnets []string `json:"subnets"`
-		Type    string   `json:"provider:network_type"`
-		Segment int      `json:"provider:segmentation_id"`
+		ID       string   `json:"id"`
+		Name     string   `json:"name"`
+		MTU      int      `json:"mtu"`
+		Subnets  []string `json:"subnets"`
+		Type     string   `json:"provider:network_type"`
+		Segment  int      `json:"provider:segmentation_id"`
+		External bool     `json:"router:external"`
+		Project  string   `json:"project_id"`
 	}
 	apiSubnet struct {
 		ID      string `json:"id"`
@@ -68,8 +70,9 @@ type (
 		DHCP    bool   `json:"enable_dhcp"`
 	}
 	apiGroup struct {
-		ID   string `json:"id"`
-		Name string `json:"name"`
+		ID      string `json:"id"`
+		Project string `json:"project_id"`
+		Name    string `json:"name"`
 	}
 	apiPort struct {
 		ID          string `json:"id"`

@@ -26,6 +26,8 @@ type AddOptions struct {
 	Node    string
 	// SecurityGroups of a port that is made, by name or id; nil: the project's default group. A port that exists keeps its own.
 	SecurityGroups []string
+	// SSH gives the instance an SSH server; one that has it keeps it.
+	SSH bool
 }
 
 // Lease is what the instance's DHCP client was told.
@@ -55,6 +57,11 @@ type Added struct {
 func (l *Lab) AddInstance(ctx context.Context, o AddOptions) (*Added, error) {
 	if err := Require(); err != nil {
 		return nil, err
+	}
+	if o.SSH {
+		if err := requireSSH(); err != nil {
+			return nil, err
+		}
 	}
 	unlock, err := l.lock(ctx)
 	if err != nil {
@@ -86,6 +93,11 @@ func (l *Lab) AddInstance(ctx context.Context, o AddOptions) (*Added, error) {
 	lease, took, err := l.lease(ctx, inst)
 	if err != nil {
 		return nil, fmt.Errorf("instance %s: %w", inst.Name, err)
+	}
+	if inst.SSH {
+		if err := l.startSSH(ctx, inst); err != nil {
+			return nil, fmt.Errorf("instance %s: %w", inst.Name, err)
+		}
 	}
 	return &Added{Instance: inst, Lease: lease, LeaseTook: took}, nil
 }
@@ -127,11 +139,12 @@ func (l *Lab) prepare(ctx context.Context, s *State, o AddOptions) (Instance, er
 	if network == nil {
 		return none, fmt.Errorf("network %q: demo sees none of that name: create it with 'openstack network create %s'", o.Network, o.Network)
 	}
-	if old, ok := s.instance(o.Name); ok && (old.Node != o.Node || old.Network != network.ID) {
+	old, ok := s.instance(o.Name)
+	if ok && (old.Node != o.Node || old.Network != network.ID) {
 		return none, fmt.Errorf("instance %s: runs on %s already: move it with 'nagare lab instance move %s --to %s', or remove it first with 'nagare lab instance rm %s'", o.Name, old.Node, o.Name, o.Node, o.Name)
 	}
 	inst := Instance{
-		Name: o.Name, Node: o.Node, Network: network.ID, MTU: network.MTU,
+		Name: o.Name, Node: o.Node, Network: network.ID, MTU: network.MTU, SSH: o.SSH || old.SSH,
 		DeviceID: uuid.NewSHA1(uuid.NameSpaceDNS, []byte(l.Name+"/"+o.Name)).String(),
 	}
 	groups, err := groupIDs(ctx, demo, o.SecurityGroups)
@@ -304,7 +317,7 @@ func (l *Lab) unplug(ctx context.Context, s *State, inst Instance) error {
 			return err
 		}
 	}
-	return os.RemoveAll(l.leasePath(inst.Name))
+	return errors.Join(os.RemoveAll(l.leasePath(inst.Name)), os.RemoveAll(l.guestDir(inst.Name)))
 }
 
 // Instances lists the lab's instances.

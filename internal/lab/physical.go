@@ -22,6 +22,46 @@ const (
 	providerLink   = "prov0" // on each node, the port of br-prov to the wire
 )
 
+// applyExternal gives the first node its address behind the external network, of which the node is the router then: the machine
+// in front of the cloud. It forwards nothing further.
+func (l *Lab) applyExternal(ctx context.Context, s *State) error {
+	if s.Config.External == "" {
+		return nil
+	}
+	return each(ctx, ip("-n", l.namespace(firstNode), "addr", "replace", s.Config.External, "dev", "br-ex"))
+}
+
+// setExternal changes that address, and enters it, so that it is there again after a crash.
+func (l *Lab) setExternal(ctx context.Context, s *State, address string) error {
+	if s.Config.External == address {
+		return nil
+	}
+	if old := s.Config.External; old != "" && haveLink(ctx, l.namespace(firstNode), "br-ex") {
+		if err := each(ctx, ip("-n", l.namespace(firstNode), "addr", "flush", "dev", "br-ex")); err != nil {
+			return err
+		}
+	}
+	s.Config.External = address
+	return l.save(s)
+}
+
+// SetExternal gives the first node an address on br-ex, such as 172.16.1.1/24, instead of the one that it had there.
+func (l *Lab) SetExternal(ctx context.Context, address string) error {
+	unlock, err := l.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s, err := l.load()
+	if err != nil {
+		return err
+	}
+	if err := l.setExternal(ctx, s, address); err != nil {
+		return err
+	}
+	return l.applyExternal(ctx, s)
+}
+
 // startPhysical gives a node its physical networks.
 func (l *Lab) startPhysical(ctx context.Context, s *State, index int) error {
 	n := s.Config.Nodes[index]
@@ -35,6 +75,9 @@ func (l *Lab) startPhysical(ctx context.Context, s *State, index int) error {
 		if err := each(ctx,
 			ip("-n", ns, "link", "set", "br-ex", "up"),
 			inNamespace(ns, "ethtool", "-K", "br-ex", "tx", "off")); err != nil {
+			return err
+		}
+		if err := l.applyExternal(ctx, s); err != nil {
 			return err
 		}
 	}

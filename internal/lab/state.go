@@ -39,9 +39,11 @@ type Config struct {
 	DHCP     string `json:"dhcp,omitempty"`
 	Provider bool   `json:"provider,omitempty"` // a physical network of its own between all nodes
 	HostIP   string `json:"host_ip"`            // loopback address of the forwarder
-	IDs      string `json:"ids,omitempty"`      // "" generated, "recorded"
-	Bare     bool   `json:"bare,omitempty"`     // no server: br-int is somebody else's
-	Manager  string `json:"manager,omitempty"`  // of a bare lab; empty: none
+	// External is the first node's address on br-ex, with prefix length: that of the router behind the external network.
+	External string `json:"external,omitempty"`
+	IDs      string `json:"ids,omitempty"`     // "" generated, "recorded"
+	Bare     bool   `json:"bare,omitempty"`    // no server: br-int is somebody else's
+	Manager  string `json:"manager,omitempty"` // of a bare lab; empty: none
 }
 
 // dhcpNodes are the nodes that need a DHCP process: those on which the server may put DHCP ports, which are those that know a
@@ -75,6 +77,7 @@ type Instance struct {
 	PortID   string `json:"port_id"`
 	MAC      string `json:"mac"`
 	MTU      int    `json:"mtu"`
+	SSH      bool   `json:"ssh,omitempty"` // it has an SSH server
 }
 
 // Tap is the name of the instance's interface on its node.

@@ -80,6 +80,9 @@ func (l *Lab) Status(ctx context.Context) (*Status, error) {
 		} else {
 			st.Address = lease.Address
 		}
+		if inst.SSH && !l.sshRuns(inst.Name) {
+			st.State = "its SSH server does not run: run 'nagare lab up'"
+		}
 		if !haveNamespace(l.namespace(inst.Name)) {
 			st.State = "namespace is gone: run 'nagare lab up'"
 		}

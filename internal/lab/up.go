@@ -21,6 +21,7 @@ type UpOptions struct {
 	Profile  string   // "standard" or "classic"
 	DHCP     string   // "native" or "port"; the default follows from the profile
 	Provider bool     // a physical network of its own between all nodes
+	External string   // the first node's address on br-ex, with prefix length
 	HostIP   string
 	IDs      string // "generated" or "recorded"
 	Bare     bool   // nodes only, no server
@@ -69,6 +70,11 @@ func (l *Lab) Up(ctx context.Context, o UpOptions) error {
 		if err := o.agrees(l.Name, s.Config, want); err != nil {
 			return err
 		}
+		if want.External != "" {
+			if err := l.setExternal(ctx, s, want.External); err != nil {
+				return err
+			}
+		}
 	}
 	if err := l.startUnderlay(ctx, s); err != nil {
 		return err
@@ -99,6 +105,11 @@ func (l *Lab) Up(ctx context.Context, o UpOptions) error {
 		}
 		if !s.Config.Bare {
 			if _, _, err := l.lease(ctx, inst); err != nil {
+				return fmt.Errorf("instance %s: %w", inst.Name, err)
+			}
+		}
+		if inst.SSH {
+			if err := l.startSSH(ctx, inst); err != nil {
 				return fmt.Errorf("instance %s: %w", inst.Name, err)
 			}
 		}
@@ -150,7 +161,7 @@ func (o UpOptions) Validate() error {
 
 // config checks the options and fills in the defaults.
 func (o UpOptions) config() (Config, error) {
-	c := Config{Profile: o.Profile, DHCP: o.DHCP, Provider: o.Provider, HostIP: o.HostIP, Bare: o.Bare, Manager: o.Manager}
+	c := Config{Profile: o.Profile, DHCP: o.DHCP, Provider: o.Provider, HostIP: o.HostIP, External: o.External, Bare: o.Bare, Manager: o.Manager}
 	if c.Profile == "" {
 		c.Profile = DefaultProfile
 	}
@@ -172,6 +183,11 @@ func (o UpOptions) config() (Config, error) {
 	}
 	if a, err := netip.ParseAddr(c.HostIP); err != nil || !a.Is4() || !a.IsLoopback() {
 		return c, fmt.Errorf("host address %q: use a loopback address, 127.x.y.z", c.HostIP)
+	}
+	if c.External != "" {
+		if p, err := netip.ParsePrefix(c.External); err != nil || !p.Addr().Is4() || p.Addr() == p.Masked().Addr() {
+			return c, fmt.Errorf("external address %q: use an IPv4 address with prefix length, such as %s", c.External, walkUpstream)
+		}
 	}
 	switch o.IDs {
 	case "", idsGenerated:

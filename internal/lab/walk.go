@@ -21,7 +21,7 @@ const (
 	walkSubnet  = "net01-subnet"
 	walkCIDR    = "10.11.12.0/24"
 	dhcpAddress = "10.11.12.2"
-	lastStep    = 2
+	lastStep    = 3
 
 	settleWithin = 15 * time.Second // of a state that a command has asked for
 )
@@ -34,7 +34,7 @@ var (
 // WalkOptions says how far to go, and how the lab is to be if it is not up.
 type WalkOptions struct {
 	Up    UpOptions
-	Until int // 0, 1 or 2
+	Until int // 0 to 3
 }
 
 // Statement is one thing that a step proves, or fails to.
@@ -43,6 +43,8 @@ type Statement struct {
 	Text   string `json:"statement"`
 	Held   bool   `json:"held"`
 	Detail string `json:"detail,omitempty"` // why not
+	// Skipped says why this lab cannot show it; then it neither held nor failed.
+	Skipped string `json:"skipped,omitempty"`
 }
 
 // Walkthrough brings the lab up if need be and leads through the scenario, from
@@ -68,8 +70,8 @@ func (l *Lab) Walkthrough(ctx context.Context, o WalkOptions) ([]Statement, erro
 		return nil, fmt.Errorf("lab %s: is at step %d already, and step %d can be shown in a fresh lab only: take it down first with 'nagare lab down'", l.Name, at, o.Until)
 	}
 	w.print("\n%s", w.preface())
-	w.print("\nNODE$ COMMAND below is 'nagare lab exec NODE -- COMMAND'; $ COMMAND runs on this machine.\n")
-	for n, step := range []func(context.Context) error{w.fresh, w.network, w.instances} {
+	w.print("\nNODE$ COMMAND below is 'nagare lab exec NODE -- COMMAND'; $ COMMAND runs on this machine, openstack as demo unless it says (admin).\n")
+	for n, step := range []func(context.Context) error{w.fresh, w.network, w.instances, w.routed} {
 		if n > o.Until {
 			break
 		}
@@ -87,18 +89,19 @@ func (l *Lab) Walkthrough(ctx context.Context, o WalkOptions) ([]Statement, erro
 
 // walk is one run of the scenario.
 type walk struct {
-	l          *Lab
-	s          *State
-	out        io.Writer
-	demo       *api
-	admin      *api
-	single     bool
-	recorded   bool   // ids are those of the recording
-	classic    bool   // profile; the other is standard
-	native     bool   // the server answers DHCP
-	host       string // node of the instances
-	step       int
-	statements []Statement
+	l           *Lab
+	s           *State
+	out         io.Writer
+	demo        *api
+	admin       *api
+	single      bool
+	recorded    bool   // ids are those of the recording
+	classic     bool   // profile; the other is standard
+	native      bool   // the server answers DHCP
+	host        string // node of the instances
+	demoProject string // id
+	step        int
+	statements  []Statement
 }
 
 func (l *Lab) newWalk(ctx context.Context) (*walk, error) {
@@ -122,6 +125,13 @@ func (l *Lab) newWalk(ctx context.Context) (*walk, error) {
 	if w.admin, err = l.connect(ctx, s, "admin"); err != nil {
 		return nil, err
 	}
+	group, err := one[apiGroup](ctx, w.demo, "security-groups", "default")
+	if err != nil {
+		return nil, err
+	}
+	if group != nil {
+		w.demoProject = group.Project
+	}
 	return w, nil
 }
 
@@ -130,6 +140,9 @@ func (w *walk) position(ctx context.Context) (int, error) {
 	network, err := one[apiNetwork](ctx, w.demo, "networks", walkNetwork)
 	if err != nil || network == nil {
 		return 0, err
+	}
+	if external, err := one[apiNetwork](ctx, w.admin, "networks", walkExternal); err != nil || external != nil {
+		return 3, err
 	}
 	for _, name := range walkInstances {
 		if _, ok := w.s.instance(name); ok {
@@ -187,14 +200,23 @@ func (w *walk) on(ctx context.Context, where string, argv ...string) (string, er
 
 // openstack runs the stock client as the user demo and shows it.
 func (w *walk) openstack(ctx context.Context, args ...string) (string, error) {
-	credentials, err := w.l.OpenRC("demo")
+	return w.openstackAs(ctx, "demo", args...)
+}
+
+// openstackAs runs the stock client as a user and shows it; whose it is, unless it is demo's.
+func (w *walk) openstackAs(ctx context.Context, user string, args ...string) (string, error) {
+	credentials, err := w.l.OpenRC(user)
 	if err != nil {
 		return "", err
 	}
 	env := slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "OS_") })
 	env = append(env, credentials...)
 	argv := append([]string{"openstack"}, args...)
-	return w.show(ctx, "", strings.Join(argv, " "), append(env, "PYTHONWARNINGS=ignore"), argv)
+	where := ""
+	if user != "demo" {
+		where = "(" + user + ") "
+	}
+	return w.show(ctx, where, strings.Join(argv, " "), append(env, "PYTHONWARNINGS=ignore"), argv)
 }
 
 // show runs a command in an environment of its own and prints what it prints.

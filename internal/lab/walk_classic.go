@@ -9,9 +9,10 @@ import (
 
 // recordedPorts are the ids and MACs of the recording.
 var recordedPorts = map[string][2]string{
-	"":     {"178a8b99-700f-4d2f-be35-f34d420f66a3", "fa:16:3e:ef:85:07"}, // the DHCP port
-	"vm01": {"7adff632-ccf9-4d43-8f5d-7db454313f44", "fa:16:3e:9e:f5:70"},
-	"vm02": {"2756a09c-125a-4fe8-9a26-2bde05857062", "fa:16:3e:53:88:56"},
+	"":         {"178a8b99-700f-4d2f-be35-f34d420f66a3", "fa:16:3e:ef:85:07"}, // the DHCP port
+	walkRouter: {"f72c630e-7389-4b91-bbda-5c27e768ad7b", "fa:16:3e:bb:4f:57"}, // its interface
+	"vm01":     {"7adff632-ccf9-4d43-8f5d-7db454313f44", "fa:16:3e:9e:f5:70"},
+	"vm02":     {"2756a09c-125a-4fe8-9a26-2bde05857062", "fa:16:3e:53:88:56"},
 }
 
 // substitution puts this run's ids, MACs, VNI and OpenFlow ports of a node in
