@@ -206,6 +206,14 @@ func Move(src, dst Sub) Act {
 // MoveField copies one whole field to another of the same length.
 func MoveField(src, dst *openflow.Field) Act { return Move(src.All(), dst.All()) }
 
+// IPv4DstTo copies the IPv4 destination address to register n, IPv6DstTo that of IPv6 to xxreg n.
+func IPv4DstTo(n int) Act { return MoveField(openflow.FieldIPv4Dst, openflow.Reg(n)) }
+
+func IPv6DstTo(n int) Act { return MoveField(openflow.FieldIPv6Dst, openflow.XXReg(n)) }
+
+// NoInPort forgets the port by which the packet came in, since a switch sends nothing out of that but by InPortAct.
+func NoInPort() Act { return Load(openflow.FieldInPort16.All(), 0xffff) }
+
 // Conjunction makes the flow clause k, from 1, of n of conjunction id. It may
 // stand only beside other conjunctions.
 func Conjunction(id uint32, k, n uint8) Act {

@@ -12,7 +12,6 @@ import (
 	"nagare/internal/pipeline"
 	"nagare/internal/store"
 	"nagare/internal/tables"
-	"nagare/openflow"
 )
 
 // Addresses are translated in a zone of the conntrack of their own, that of the port whose node serves it, or else that of the
@@ -86,16 +85,17 @@ func (s *speaker) known(mark model.Key, state, mask uint32) []flow.Term {
 		flow.CTMark(uint32(mark), 0xffffffff), flow.CTState(flow.CTTrk|state, flow.CTTrk|flow.CTInv|mask)}
 }
 
-// fresh are the terms of a packet that may begin a connection in the speaker's zone.
+// fresh are the terms of a packet that may begin a connection in the speaker's zone. One whose connection has no answer yet is
+// new too, but bears a mark or is translated.
 func (s *speaker) fresh() []flow.Term {
 	return []flow.Term{flow.IP(), flow.Reg(pipeline.RegRouter, uint32(s.router)), flow.CTZone(s.zone),
-		flow.CTState(flow.CTTrk|flow.CTNew, flow.CTTrk|flow.CTNew)}
+		flow.CTMark(0, 0xffffffff), flow.CTState(flow.CTTrk|flow.CTNew, flow.CTTrk|flow.CTNew|flow.CTSNAT|flow.CTDNAT)}
 }
 
-// commit translates and marks a new connection.
-func (s *speaker) commit(nat *openflow.NAT, mark model.Key, next pipeline.TableID) flow.Actions {
-	return flow.Do(flow.CT(flow.Track{Commit: true, Zone: s.zone, NAT: nat, Next: uint8(next),
-		Exec: []flow.Act{flow.SetCTMarkBits(0, 32, uint64(mark))}}))
+// commit translates and marks a new connection; how says the translation and the table after it.
+func (s *speaker) commit(mark model.Key, how flow.Track) flow.Actions {
+	how.Commit, how.Zone, how.Exec = true, s.zone, []flow.Act{flow.SetCTMarkBits(0, 32, uint64(mark))}
+	return flow.Do(flow.CT(how))
 }
 
 // presence emits what an address on an external network has whatever it is for: answers, its learning of others' MAC addresses,
@@ -123,7 +123,7 @@ func (s *speaker) inbound(c *compile.Context) {
 		flow.IP(), net, flow.EthDst(s.mac), flow.IPDst(own))
 	c.Flow(s.sign(l3Own, hop(pipeline.PrioOwnHop, s.net, s.addr, s.mac)))
 	// As if it came from the wire: nothing that is known of its sender may be left.
-	again := []flow.Act{flow.CTClear(), flow.Load(openflow.FieldInPort16.All(), 0xffff), flow.LoadReg(pipeline.RegOrigin, pipeline.FromProvider)}
+	again := []flow.Act{flow.CTClear(), flow.NoInPort(), flow.LoadReg(pipeline.RegOrigin, pipeline.FromProvider)}
 	for _, r := range []int{pipeline.RegSrcPort, pipeline.RegRouter, pipeline.RegNextHop, pipeline.RegFlags} {
 		again = append(again, flow.LoadReg(r, 0))
 	}
@@ -158,9 +158,9 @@ func (l *layer3) floatingIP(c *compile.Context) {
 	s.presence(c)
 	s.inbound(c)
 	s.outbound(c, pipeline.PrioFloating, flow.IPSrc(host(f.Fixed)))
-	s.emit(c, l3New, pipeline.InboundNew, pipeline.PrioFloating, s.commit(flow.DNAT(f.Fixed, 0), f.PortKey, pipeline.InboundDone),
+	s.emit(c, l3New, pipeline.InboundNew, pipeline.PrioFloating, s.commit(f.PortKey, flow.Track{NAT: flow.DNAT(f.Fixed, 0), Next: uint8(pipeline.InboundDone)}),
 		append(s.fresh(), flow.IPDst(host(f.Addr)))...)
-	s.emit(c, l3New, pipeline.OutboundNew, pipeline.PrioFloating, s.commit(flow.SNAT(f.Addr), f.PortKey, pipeline.Hairpin),
+	s.emit(c, l3New, pipeline.OutboundNew, pipeline.PrioFloating, s.commit(f.PortKey, flow.Track{NAT: flow.SNAT(f.Addr), Next: uint8(pipeline.Hairpin)}),
 		append(s.fresh(), flow.IPSrc(host(f.Fixed)))...)
 	// Until an answer comes a connection is new, and its packets are translated already.
 	s.emit(c, l3Done, pipeline.InboundNew, pipeline.PrioNATDone, flow.Do(to(pipeline.EgressACL)),
@@ -206,10 +206,10 @@ func (l *layer3) gatewayHere(c *compile.Context) {
 		s := &speaker{e.Key, e.Tag, a, e.MAC, 0, sign}
 		s.presence(c)
 		for _, origin := range []uint32{pipeline.FromPort, pipeline.FromProvider} {
-			c.Flow(sign(l3Echo, echo(a, to(pipeline.ReturnToSender), router, flow.Reg(pipeline.RegOrigin, origin))))
+			c.Flow(sign(l3Echo, echo(a, pipeline.ReturnToSender, router, flow.Reg(pipeline.RegOrigin, origin))))
 		}
-		// A ping that another node handed over goes back into the tunnel as any frame.
-		c.Flow(sign(l3EchoAway, echo(a, to(pipeline.L2Rewrite), router, flow.Reg(pipeline.RegOrigin, pipeline.FromTunnel))))
+		// The answer to a ping that another node handed over goes as any frame, by the tunnel that it came from.
+		c.Flow(sign(l3EchoAway, echo(a, pipeline.L2Rewrite, router, flow.Reg(pipeline.RegOrigin, pipeline.FromTunnel))))
 		if a.Is6() {
 			c.Flow(sign(l3Door, pipeline.Flow(pipeline.Routing, pipeline.PrioRouter, flow.M(flow.IPv6(), flow.TunID(e.Tag), flow.EthDst(e.MAC)), enterRouter(e.Key))))
 			c.Flow(sign(l3Own, noHop(s.net, s.addr)))
@@ -226,7 +226,7 @@ func (l *layer3) gatewayHere(c *compile.Context) {
 		}
 		s.inbound(c)
 		s.outbound(c, pipeline.PrioNAT)
-		s.emit(c, l3New, pipeline.OutboundNew, pipeline.PrioNAT, s.commit(flow.SNAT(a), 0, pipeline.Hairpin), s.fresh()...)
+		s.emit(c, l3New, pipeline.OutboundNew, pipeline.PrioNAT, s.commit(0, flow.Track{NAT: flow.SNAT(a), Next: uint8(pipeline.Hairpin)}), s.fresh()...)
 		s.emit(c, l3Done, pipeline.OutboundNew, pipeline.PrioNATDone, flow.Do(to(pipeline.Hairpin)),
 			append(s.known(0, 0, 0), flow.IPSrc(host(a)))...)
 		s.emit(c, l3Done, pipeline.InboundNew, pipeline.PrioNATKnown, flow.Do(to(pipeline.EgressACL)),

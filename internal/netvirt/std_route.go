@@ -13,7 +13,6 @@ import (
 	"nagare/internal/model"
 	"nagare/internal/pipeline"
 	"nagare/internal/tables"
-	"nagare/openflow"
 )
 
 // edgeRate is how many packets per second that no local port sent may go from a node's routers to the controller.
@@ -64,11 +63,11 @@ func (l *layer3) interfacePort(c *compile.Context) {
 	router, local := flow.Reg(pipeline.RegRouter, uint32(e.Key)), flow.Reg(pipeline.RegOrigin, pipeline.FromPort)
 	_, v6 := f.speaks()
 	for _, p := range f.prefixes() {
-		c.Flow(ofInterface(&f, l3Echo, echo(p.Addr(), to(pipeline.ReturnToSender), router, local)))
+		c.Flow(ofInterface(&f, l3Echo, echo(p.Addr(), pipeline.ReturnToSender, router, local)))
 		c.Flow(ofInterface(&f, l3Connected, route(p.Masked(), true, netip.Addr{}, f.MAC, f.Tag, router)))
 	}
 	if v6 { // another interface may have the same MAC address on its network
-		c.Flow(ofInterface(&f, l3Echo, echo(linkLocal(f.MAC), to(pipeline.ReturnToSender), router, local, flow.TunID(f.Tag))))
+		c.Flow(ofInterface(&f, l3Echo, echo(linkLocal(f.MAC), pipeline.ReturnToSender, router, local, flow.TunID(f.Tag))))
 	}
 }
 
@@ -96,29 +95,32 @@ func route(p netip.Prefix, connected bool, next netip.Addr, mac model.MAC, net u
 			acts = append(acts, flow.LoadReg(pipeline.RegNextHop6+i, binary.BigEndian.Uint32(b[4*i:])))
 		}
 	case p.Addr().Is4():
-		acts = []flow.Act{flow.MoveField(openflow.FieldIPv4Dst, openflow.Reg(pipeline.RegNextHop))}
+		acts = []flow.Act{flow.IPv4DstTo(pipeline.RegNextHop)}
 	default:
-		acts = []flow.Act{flow.MoveField(openflow.FieldIPv6Dst, openflow.XXReg(pipeline.RegNextHop6/4))}
+		acts = []flow.Act{flow.IPv6DstTo(pipeline.RegNextHop6 / 4)}
 	}
 	acts = append(acts, flow.SetEthSrc(mac), flow.SetTunID(net), flow.DecTTL(), to(pipeline.L3Forward))
 	return pipeline.Flow(pipeline.RouteLookup, pipeline.PrefixPriority(p.Bits(), connected), within(p, more...), flow.Do(acts...))
 }
 
-// echo turns an echo request for an address of a router into the reply (RFC 792, RFC 4443 section 4.2), which goes where then
-// says. The MAC addresses change places by way of the register of IPv6 next hops.
-func echo(a netip.Addr, then flow.Act, more ...flow.Term) flow.Flow {
-	scratch := openflow.XXReg(pipeline.RegNextHop6/4).Range(0, 48)
-	acts := []flow.Act{flow.Move(openflow.FieldEthDst.All(), scratch), flow.EthBack(), flow.Move(scratch, openflow.FieldEthSrc.All())}
+// echo turns an echo request for an address of a router into the reply (RFC 792, RFC 4443 section 4.2), which goes on in a
+// table. The MAC addresses change places by way of the register of IPv6 next hops.
+func echo(a netip.Addr, then pipeline.TableID, more ...flow.Term) flow.Flow {
+	acts := []flow.Act{flow.EthSwap(pipeline.RegNextHop6 / 4)}
 	match := slices.Clone(more)
 	own := netip.PrefixFrom(a, a.BitLen())
 	if a.Is4() {
 		match = append(match, flow.ICMP(), flow.ICMPType(8), flow.ICMPCode(0), flow.IPDst(own))
-		acts = append(acts, flow.MoveField(openflow.FieldIPv4Src, openflow.FieldIPv4Dst), flow.SetIPSrc(a), flow.SetICMPType(0))
+		acts = append(acts, flow.IPv4Back(), flow.SetIPSrc(a), flow.SetICMPType(0))
 	} else {
 		match = append(match, flow.ICMPv6(), flow.ICMPType(128), flow.ICMPCode(0), flow.IPDst(own))
 		acts = append(acts, flow.IPv6Back(), flow.SetIPSrc(a), flow.SetICMPv6Type(129))
 	}
-	return pipeline.Flow(pipeline.RouteLookup, pipeline.PrioRouterEcho, flow.M(match...), flow.Do(append(acts, flow.SetIPTTL(64), then)...))
+	acts = append(acts, flow.SetIPTTL(64))
+	if then != pipeline.ReturnToSender {
+		acts = append(acts, flow.NoInPort())
+	}
+	return pipeline.Flow(pipeline.RouteLookup, pipeline.PrioRouterEcho, flow.M(match...), flow.Do(append(acts, to(then))...))
 }
 
 // way is where a router sends packets to a prefix.

@@ -36,7 +36,7 @@ func declareForward() {
 			Match:   join(fIP, fields{openflow.FieldICMPType, openflow.FieldICMPCode, openflow.FieldICMPv6Type, openflow.FieldICMPv6Code, openflow.FieldIPTTL}, tunID, reg(0, 1, 3, 7)),
 			Kinds:   Goto | Set | TTL | Punt | ToGroup | Out | CheckSize | Again,
 			Sets: join(reg(4, 7, 8, 9, 10, 11), fields{openflow.XXReg(2), openflow.FieldEthSrc, openflow.FieldEthDst, openflow.FieldIPv4Src, openflow.FieldIPv4Dst,
-				openflow.FieldIPv6Src, openflow.FieldIPv6Dst, openflow.FieldIPTTL, openflow.FieldICMPType, openflow.FieldICMPCode, openflow.FieldICMPv6Type}, tunID),
+				openflow.FieldIPv6Src, openflow.FieldIPv6Dst, openflow.FieldIPTTL, openflow.FieldICMPType, openflow.FieldICMPCode, openflow.FieldICMPv6Type, openflow.FieldInPort16}, tunID),
 			Next: []TableID{PacketSize, L3Forward, L2Rewrite, L2Forward, ReturnToSender}, Back: []TableID{L3Forward}, Miss: Miss{Kind: MissDrop},
 			Prios: []Priority{
 				{Value: PrioRouterEcho, Name: "router-echo", Profiles: Standard, What: "the router's own address answers ping"},
