@@ -5,6 +5,7 @@ package southbound
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"nagare/internal/compile"
 	"nagare/internal/flow"
@@ -110,11 +111,13 @@ func (t *target) compare(ctx context.Context, db *dbSession, of *ofSession, why 
 	if of == nil {
 		return false, t.send(ctx, db, nil, cs)
 	}
+	began := time.Now()
 	have, err := of.dump(ctx)
 	if err != nil {
 		return false, err
 	}
 	diff(&cs, want, have)
+	t.compared, t.took = time.Now(), time.Since(began)
 	if n := cs.flowMods(); why == "audit" {
 		h.mu.Lock()
 		t.sent.Audits++

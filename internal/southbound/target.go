@@ -21,6 +21,10 @@ type target struct {
 	cancel context.CancelFunc
 	wake   chan struct{} // capacity 1
 
+	// Of the loop alone.
+	compared time.Time     // when the whole state was compared last
+	took     time.Duration // so long
+
 	// Guarded by hub.mu.
 	pending  *compile.Delta // offered and not yet sent
 	goal     progress       // of the newest offer
@@ -57,6 +61,16 @@ type counters struct {
 func newTarget(h *Hub, id model.NodeID) *target {
 	return &target{hub: h, id: id, log: h.log.With("node", string(id)), wake: make(chan struct{}, 1), zoneWake: make(chan struct{}, 1), resync: "start", since: time.Now()}
 }
+
+// An audit reads a node's whole table, which costs by its size and not by what changed. It takes at most one part in auditShare
+// of the time, but is done every auditMost whatever it takes.
+const (
+	auditShare = 50
+	auditMost  = 10 * time.Minute
+)
+
+// auditDue reports whether a table may be read again, so long after it was read last, which took so long.
+func auditDue(since, took time.Duration) bool { return since >= min(auditShare*took, auditMost) }
 
 // offer adds a delta. hub.mu is held.
 func (t *target) offer(d *compile.Delta, at progress) {
@@ -118,6 +132,9 @@ func (t *target) run(ctx context.Context) {
 		case <-t.wake:
 		case <-retry.C:
 		case <-audit.C:
+			if !auditDue(time.Since(t.compared), t.took) {
+				continue // foreign changes to flows are told of besides
+			}
 			t.hub.mu.Lock()
 			if t.inSync && t.live() && t.resync == "" {
 				t.ask("audit")
