@@ -26,6 +26,13 @@ func nameOf(r store.Reader, kind, id string) string {
 	case "port":
 		v, _ := tables.Ports.Get(r, model.PortID(id))
 		return v.Name
+	case "router":
+		v, _ := tables.Routers.Get(r, model.RouterID(id))
+		return v.Name
+	case "floating-ip":
+		if v, ok := tables.FloatingIPs.Get(r, model.FloatingIPID(id)); ok {
+			return v.Addr.String()
+		}
 	case "security-group":
 		v, _ := tables.SecurityGroups.Get(r, model.SecurityGroupID(id))
 		return v.Name
@@ -109,6 +116,10 @@ func commitOf(r store.Reader, kind, id string) *admin.Commit {
 		info, ok = tables.Subnets.Info(r, model.SubnetID(id))
 	case "port":
 		info, ok = tables.Ports.Info(r, model.PortID(id))
+	case "router":
+		info, ok = tables.Routers.Info(r, model.RouterID(id))
+	case "floating-ip":
+		info, ok = tables.FloatingIPs.Info(r, model.FloatingIPID(id))
 	case "security-group":
 		info, ok = tables.SecurityGroups.Info(r, model.SecurityGroupID(id))
 	case "security-group-rule":

@@ -188,7 +188,15 @@ func objectOf(r store.Reader, node string, c pipeline.Cookie) (kind, id string) 
 		if o, ok := alloc.NetworksByKey.First(r, text); ok {
 			return "network", string(o.ID)
 		}
-	case pipeline.KindPort, pipeline.KindGroupMember, pipeline.KindDHCP, pipeline.KindMetadata:
+	case pipeline.KindRouter:
+		if o, ok := alloc.RoutersByKey.First(r, text); ok {
+			return "router", string(o.ID)
+		}
+	case pipeline.KindFloatingIP:
+		if o, ok := alloc.FloatingByKey.First(r, text); ok {
+			return "floating-ip", string(o.ID)
+		}
+	case pipeline.KindPort, pipeline.KindRouterInterface, pipeline.KindGroupMember, pipeline.KindDHCP, pipeline.KindMetadata:
 		if o, ok := alloc.PortsByKey.First(r, text); ok {
 			return "port", string(o.ID)
 		}

@@ -14,6 +14,7 @@ import (
 	"nagare/internal/model"
 	"nagare/internal/pipeline"
 	"nagare/internal/sim"
+	"nagare/openflow"
 )
 
 // traceTries is how often a trace begins anew because the state changed while it was under way.
@@ -86,7 +87,8 @@ func (f *fabric) trace(q *admin.TraceQuery) (t admin.Trace, err error) {
 // arriving is the packet as it comes in, for ofproto/trace.
 func arriving(l leg) string {
 	p := l.sent.packet
-	return strings.TrimSuffix(fmt.Sprintf("in_port=%d,%s", l.at.port, p), ",")
+	p.SetUint(openflow.FieldInPort, uint64(l.at.port))
+	return p.Traceable()
 }
 
 // converse plays the beginning of the connection and returns the leg that was asked for, or the one at which it ended.
@@ -161,7 +163,7 @@ func (f *fabric) way(l *leg) ([]admin.TraceVisit, error) {
 	out := []admin.TraceVisit{}
 	for _, v := range l.out.Visits {
 		site := f.nodes[v.Switch]
-		x := admin.TraceVisit{Node: v.Switch, InPort: v.Packet.InPort(), Name: site.names[v.Packet.InPort()].Name, Packet: v.Packet.String(),
+		x := admin.TraceVisit{Node: v.Switch, InPort: v.Packet.InPort(), Name: site.names[v.Packet.InPort()].Name, Packet: v.Packet.Traceable(),
 			Errors: v.Result.Errors, Steps: []admin.TraceStep{}}
 		for _, s := range v.Result.Steps {
 			y := admin.TraceStep{Depth: s.Depth, Table: pipeline.TableID(s.Table).String()}

@@ -36,7 +36,7 @@ func (f *fabric) verdict(l *leg) admin.TraceVerdict {
 	case len(l.out.Errors) > 0:
 		v.Result, v.Text = admin.TraceUnknown, "the simulator cannot tell: "+strings.Join(l.out.Errors, "; ")
 	case toSelf && l.sent.target != got[0]:
-		v.Result, v.Arrived, v.Text = admin.TraceAnswered, true, "answered by the switch of node "+string(l.at.node)
+		v.Result, v.Arrived, v.Text = admin.TraceAnswered, true, "answered by the switch of node "+l.turn()
 	case len(got) > 0 && (l.sent.target == "" || slices.Contains(got, l.sent.target)):
 		v.Result, v.Arrived, v.Text = admin.TraceDelivered, true, "delivered to "+list
 	case len(got) > 0:
@@ -55,6 +55,17 @@ func (f *fabric) verdict(l *leg) admin.TraceVerdict {
 		v.Text += fmt.Sprintf("; copies for %d more nodes were not followed", len(l.gone))
 	}
 	return v
+}
+
+// turn is the node that sent a packet back: the last that is not its sender's, if it came to others.
+func (l *leg) turn() string {
+	node := string(l.at.node)
+	for _, v := range l.out.Visits {
+		if v.Switch != string(l.at.node) {
+			node = v.Switch
+		}
+	}
+	return node
 }
 
 var puntWords = map[byte]string{

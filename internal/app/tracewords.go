@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"nagare/internal/alloc"
@@ -20,11 +21,11 @@ import (
 // changes tells in words what an action changed: "reg1: 0 -> 17, key of the source port: vm01".
 func (f *fabric) changes(before, after sim.Packet) (out []string) {
 	for _, d := range before.Differences(after) {
-		text := fmt.Sprintf("%s: %s -> %s", d.Field.Name, valueText(d.Field, d.Before), valueText(d.Field, d.After))
+		text := fmt.Sprintf("%s: %s -> %s", fieldName(d.Field), valueText(d.Field, d.Before), valueText(d.Field, d.After))
 		if use := useOf(d.Field); use != "" {
 			text += ", " + use
 		}
-		if names := f.named(d.Field, uint32(number(d.After))); names != "" {
+		if names := f.named(d.Field, number(d.After)); names != "" {
 			text += ": " + names
 		}
 		out = append(out, text)
@@ -32,15 +33,26 @@ func (f *fabric) changes(before, after sim.Packet) (out []string) {
 	return out
 }
 
+// fieldName is a field's name as flows have it here.
+func fieldName(f *openflow.Field) string {
+	for _, n := range [][2]string{{"eth_", "dl_"}, {"ip_", "nw_"}} {
+		if rest, ok := strings.CutPrefix(f.Name, n[0]); ok && slices.Contains(f.Alias, n[1]+rest) {
+			return n[1] + rest
+		}
+	}
+	return f.Name
+}
+
 // useOf is what a field carries between tables, in the declaration's words up to where it goes into details.
 func useOf(f *openflow.Field) string {
+	if strings.HasPrefix(f.Name, "ct_") { // of several uses at once
+		return ""
+	}
 	for _, u := range pipeline.FieldUses {
 		if u.Field == f.Name {
 			use := u.Use
 			for _, mark := range []string{"; ", ". ", ": "} {
-				if head, _, more := strings.Cut(use, mark); more && !strings.HasPrefix(head, "bit") {
-					use = head
-				}
+				use, _, _ = strings.Cut(use, mark)
 			}
 			return use
 		}
@@ -58,10 +70,11 @@ var flagWords = []struct {
 	{pipeline.FlagDstFiltered, "destination filtered"}, {pipeline.FlagDstStateless, "destination stateless"}, {pipeline.FlagTracing, "tracing"}, {pipeline.FlagTooLarge, "larger than the MTU"},
 }
 
-// named is who or what a register's value stands for.
-func (f *fabric) named(field *openflow.Field, v uint32) string {
+// named is who or what a field's value stands for.
+func (f *fabric) named(field *openflow.Field, wide uint64) string {
+	v := uint32(wide)
 	key := alloc.KeyText(model.Key(v))
-	if v == 0 {
+	if wide == 0 {
 		return ""
 	}
 	switch field {
@@ -92,12 +105,21 @@ func (f *fabric) named(field *openflow.Field, v uint32) string {
 			return describeRule(f.snap, &r.RulePlane)
 		}
 	case openflow.FieldTunID:
-		if n, ok := tables.NetworksBySegment.First(f.snap, tables.SegmentKey(model.VXLAN, "", v)); ok {
+		n, ok := tables.NetworksBySegment.First(f.snap, tables.SegmentKey(model.VXLAN, "", v))
+		switch uint8(wide >> 40) {
+		case pipeline.TagVLAN, pipeline.TagFlat, pipeline.TagLocal:
+			n, ok = alloc.NetworksByKey.First(f.snap, key)
+		case pipeline.TagGRE:
+			n, ok = tables.NetworksBySegment.First(f.snap, tables.SegmentKey(model.GRE, "", v))
+		case pipeline.TagGeneve:
+			n, ok = tables.NetworksBySegment.First(f.snap, tables.SegmentKey(model.Geneve, "", v))
+		}
+		if ok {
 			return networkName(f.snap, n.ID)
 		}
 	case openflow.FieldCTLabel:
 		if r, ok := alloc.RulesByKey.First(f.snap, key); ok {
-			return describeRule(f.snap, &r.RulePlane)
+			return "the accepting rule is " + describeRule(f.snap, &r.RulePlane)
 		}
 	}
 	return ""
@@ -115,6 +137,8 @@ func valueText(f *openflow.Field, v []byte) string {
 	switch {
 	case f == openflow.FieldCTState:
 		return stateText(uint32(number(v)))
+	case f == openflow.FieldInPort && number(v) >= uint64(openflow.PortMax):
+		return "none"
 	case f == openflow.FieldVLANVID:
 		if number(v) == 0 {
 			return "none"

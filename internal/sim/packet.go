@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"nagare/internal/flow"
 	"nagare/openflow"
@@ -263,6 +264,20 @@ func (p Packet) String() string {
 		return fmt.Sprintf("packet %v", err)
 	}
 	return m.String()
+}
+
+// Traceable is String with the names of ports and types that ofproto/trace knows: those of the packet's own protocol.
+func (p Packet) Traceable() string {
+	s := "," + p.String()
+	proto := map[uint64]string{flow.ProtoTCP: "tcp", flow.ProtoUDP: "udp", flow.ProtoSCTP: "sctp"}[p.Uint(openflow.FieldIPProto)]
+	for _, d := range []string{"src", "dst"} {
+		s = strings.Replace(s, ",tp_"+d+"=", ","+proto+"_"+d+"=", 1)
+	}
+	if p.Uint(openflow.FieldIPProto) == flow.ProtoICMPv6 {
+		s = strings.Replace(s, ",icmp_type=", ",icmpv6_type=", 1)
+		s = strings.Replace(s, ",icmp_code=", ",icmpv6_code=", 1)
+	}
+	return s[1:]
 }
 
 // has reports whether f means anything in p, by its protocol.

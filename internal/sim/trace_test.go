@@ -18,7 +18,6 @@ import (
 	"nagare/internal/ovstest"
 	"nagare/internal/pipeline"
 	"nagare/internal/sim"
-	"nagare/openflow"
 )
 
 // tracer asks a real switch what it would do with a packet.
@@ -67,7 +66,7 @@ var visit = regexp.MustCompile(`^\s*(\d+)\. (.*)$`)
 var prio = regexp.MustCompile(`priority (\d+)`)
 
 func (r *tracer) ask(p sim.Packet) (v verdict, text string) {
-	text = r.s.Appctl("ofproto/trace", "br0", exact(p))
+	text = r.s.Appctl("ofproto/trace", "br0", p.Traceable())
 	for _, line := range strings.Split(text, "\n") {
 		if m := visit.FindStringSubmatch(line); m != nil {
 			if n := prio.FindStringSubmatch(m[2]); n != nil {
@@ -81,21 +80,6 @@ func (r *tracer) ask(p sim.Packet) (v verdict, text string) {
 	slices.Sort(v.ports)
 	slices.Sort(v.visited)
 	return v, text
-}
-
-// exact is a packet as ofproto/trace reads it, which knows the fields by their
-// own names only.
-func exact(p sim.Packet) string {
-	s := "," + p.String()
-	proto := map[uint64]string{flow.ProtoTCP: "tcp", flow.ProtoUDP: "udp", flow.ProtoSCTP: "sctp"}[p.Uint(openflow.FieldIPProto)]
-	for _, d := range []string{"src", "dst"} {
-		s = strings.Replace(s, ",tp_"+d+"=", ","+proto+"_"+d+"=", 1)
-	}
-	if p.Uint(openflow.FieldIPProto) == flow.ProtoICMPv6 {
-		s = strings.Replace(s, ",icmp_type=", ",icmpv6_type=", 1)
-		s = strings.Replace(s, ",icmp_code=", ",icmpv6_code=", 1)
-	}
-	return strings.TrimPrefix(s, ",")
 }
 
 // datapathPorts finds the outputs among datapath actions, inside clones too. The
@@ -172,7 +156,7 @@ func compare(t *testing.T, s *sim.Switch, real *tracer, n int, seed uint64, make
 			seen[v] = true
 		}
 		if !got.equal(want) {
-			t.Fatalf("seed %d: packet %s\nsimulated: %s\n%s\nreal:      %s\n%s", seed, exact(p), got, res, want, text)
+			t.Fatalf("seed %d: packet %s\nsimulated: %s\n%s\nreal:      %s\n%s", seed, p.Traceable(), got, res, want, text)
 		}
 	}
 	t.Logf("%d packets agree, %d of them went somewhere", n, delivered)
