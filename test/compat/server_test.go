@@ -52,7 +52,7 @@ func start(t testing.TB, ids alloc.IDs) *cloud {
 	c := &cloud{st: st, identityURL: "http://" + li.Addr().String() + "/v3", networkURL: "http://" + ln.Addr().String()}
 	svc := identity.New(identity.Config{Store: st, PublicURL: c.identityURL, NetworkURL: c.networkURL, PasswordCost: bcrypt.MinCost})
 	serve(t, li, svc.Handler())
-	serve(t, ln, neutron.New(neutron.Config{Store: st, Auth: svc, IDs: ids, PublicURL: c.networkURL, IdentityURL: c.identityURL}))
+	serve(t, ln, neutron.New(neutron.Config{Store: st, Auth: svc, IDs: ids, PublicURL: c.networkURL, IdentityURL: c.identityURL, Routers: true}))
 	return c
 }
 
