@@ -280,12 +280,16 @@ func history(t *rapid.T, book func() *compile.Rulebook, of pipeline.Profile) {
 var tunIDOf = regexp.MustCompile(`tun_id=(0x[0-9a-f]+)`)
 
 // signed checks that each flow has an owner and a cookie that tells whose it is, and that none names a network that has no
-// port on the node.
+// port on the node and is not reached from it through a router.
 func (w *world) signed(t *rapid.T) {
 	r := w.st.Snapshot()
 	for _, n := range worldNodes {
 		owners, here := w.e.Owners(n), map[string]bool{}
-		for id := range tables.NodeNetworks.Members(r, n) {
+		ids := slices.Collect(tables.NodeNetworks.Members(r, n))
+		for _, routed := range []*store.Derived{tables.NodeReach, tables.NodeExternals} {
+			ids = append(ids, slices.Collect(routed.Members(r, n))...)
+		}
+		for _, id := range ids {
 			if net, ok := tables.Networks.Get(r, model.NetworkID(id)); ok {
 				tag, _ := logicalNetwork(&net)
 				here[fmt.Sprintf("%#x", tag)] = true

@@ -4,6 +4,7 @@ package netvirt
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -89,7 +90,7 @@ func (c *campus) nextKey() model.Key { c.key++; return c.key }
 // network writes a network and its subnets; the first address of each is the gateway.
 func (c *campus) network(tx *store.Txn, id model.NetworkID, typ model.NetworkType, cidrs string) {
 	k := c.nextKey()
-	n := model.Network{ID: id, NetworkPlane: model.NetworkPlane{Key: k, Type: typ, SegmentationID: uint32(40 + k), PhysicalNetwork: "ph", AdminStateUp: true}}
+	n := model.Network{ID: id, NetworkPlane: model.NetworkPlane{Key: k, Type: typ, SegmentationID: uint32(40 + k), PhysicalNetwork: "ph", AdminStateUp: true, External: id == "ext"}}
 	if typ == model.VLAN {
 		n.SegmentationID = uint32(c.vid)
 	}
@@ -375,4 +376,18 @@ func standing(t testing.TB, external model.NetworkType, o Options) *campus {
 		c.resolved(tx, "fd16::1")
 	})
 	return c
+}
+
+// portsOf are all ports, in order.
+func portsOf(r store.Reader) []model.Port {
+	var out []model.Port
+	for _, p := range tables.Ports.All(r) {
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b model.Port) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return out
+}
+
+func interfacesOf(r store.Reader, node string) iter.Seq[model.Interface] {
+	return tables.InterfacesByNode.By(r, node)
 }

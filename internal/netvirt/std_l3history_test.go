@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netvirt
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"nagare/internal/alloc"
+	"nagare/internal/compile"
+	"nagare/internal/flow"
+	"nagare/internal/model"
+	"nagare/internal/pipeline"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+)
+
+var (
+	worldRouters = []model.RouterID{"r1", "r2"}
+	worldFloats  = []model.FloatingIPID{"f1", "f2", "f3"}
+	worldFaces   = []model.PortID{"if-1", "if-2", "if-3", "if-4", "gate-1", "gate-2", "float-1", "float-2", "float-3"}
+)
+
+// routerStep is one random operation on routers, beside those of step.
+func routerStep(t *rapid.T, tx *store.Txn) {
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	router := rapid.SampledFrom(worldRouters).Draw(t, "router")
+	net := rapid.SampledFrom(worldNets[:2]).Draw(t, "net")
+	node := model.NodeID(rapid.SampledFrom(worldNodes).Draw(t, "node"))
+	i := rapid.IntRange(0, 2).Draw(t, "which")
+	switch rapid.IntRange(0, 9).Draw(t, "router op") {
+	case 0, 1: // an interface
+		n := rapid.IntRange(0, 3).Draw(t, "face")
+		must(alloc.PutPort(tx, model.Port{ID: worldFaces[n], DeviceID: string(router), PortPlane: model.PortPlane{Key: model.Key(50 + n), Network: net, AdminStateUp: true,
+			MAC: model.MAC{0xfa, 0x16, 0x3e, 1, 0, byte(n)}, DeviceOwner: model.OwnerRouterInterface, FixedIPs: []model.FixedIP{
+				{Subnet: "s" + model.SubnetID(net), Addr: netip.AddrFrom4([4]byte{10, 0, byte(n), 1})}, {Subnet: "s6", Addr: netip.AddrFrom16([16]byte{0: 0xfd, 14: 1, 15: byte(n)})}}}}))
+	case 2:
+		alloc.DeletePort(tx, rapid.SampledFrom(worldFaces).Draw(t, "gone"))
+	case 3, 4: // the router, with its gateway perhaps
+		n := slices.Index(worldRouters, router)
+		r := model.Router{ID: router, RouterPlane: model.RouterPlane{Key: model.Key(70 + n), AdminStateUp: rapid.IntRange(0, 4).Draw(t, "up") > 0, EnableSNAT: rapid.Bool().Draw(t, "snat")}}
+		if rapid.IntRange(0, 3).Draw(t, "gateway") > 0 {
+			r.GatewayPort = worldFaces[4+n]
+			must(alloc.PutPort(tx, model.Port{ID: r.GatewayPort, DeviceID: string(router), PortPlane: model.PortPlane{Key: model.Key(60 + n), Network: "n3", AdminStateUp: true,
+				MAC: model.MAC{0xfa, 0x16, 0x3e, 2, 0, byte(n)}, DeviceOwner: model.OwnerRouterGateway, FixedIPs: []model.FixedIP{
+					{Subnet: "sn3", Addr: netip.AddrFrom4([4]byte{172, 16, 1, byte(10 + n)})}}}}))
+		}
+		if rapid.Bool().Draw(t, "routes") {
+			r.Routes = []model.Route{{Destination: netip.MustParsePrefix("192.168.0.0/16"), NextHop: netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(0, 4).Draw(t, "hop"))})},
+				{Destination: netip.MustParsePrefix("0.0.0.0/0"), NextHop: netip.MustParseAddr("172.16.1.77")}}
+		}
+		tables.Routers.Put(tx, router, r)
+		_, err := alloc.PlaceGateway(tx, router, nil)
+		must(err)
+	case 5:
+		tables.Routers.Delete(tx, router)
+		alloc.DropGateway(tx, router)
+	case 6, 7: // a floating IP, for some port's address or for nobody's
+		f := model.FloatingIP{ID: worldFloats[i], FloatingIPPlane: model.FloatingIPPlane{Key: model.Key(80 + i), Network: "n3",
+			Addr: netip.AddrFrom4([4]byte{172, 16, 1, byte(20 + i)}), FloatPort: worldFaces[6+i]}}
+		must(alloc.PutPort(tx, model.Port{ID: f.FloatPort, PortPlane: model.PortPlane{Key: model.Key(90 + i), Network: "n3", AdminStateUp: true,
+			MAC: model.MAC{0xfa, 0x16, 0x3e, 3, 0, byte(i)}, DeviceOwner: model.OwnerFloatingIP}}))
+		if p, ok := tables.Ports.Get(tx, rapid.SampledFrom(worldPorts).Draw(t, "port")); ok {
+			f.Port, f.Fixed, f.Router = p.ID, p.FixedIPs[0].Addr, router
+		}
+		tables.FloatingIPs.Put(tx, f.ID, f)
+	case 8:
+		tables.FloatingIPs.Delete(tx, worldFloats[i])
+	case 9: // somebody outside is heard of, subnets come, the gateway moves
+		a := netip.AddrFrom4([4]byte{172, 16, 1, byte(19 + i)})
+		tables.Neighbours.Put(tx, model.NeighbourKey("n3", a), model.Neighbour{Network: "n3", Addr: a, MAC: model.MAC{2, 0, 0, 0, 0, byte(i)}})
+		for id, p := range map[model.SubnetID]string{"sn1": "10.0.0.0/16", "sn2": "10.0.0.0/16", "sn3": "172.16.1.0/24", "s6": "fd00::/64"} {
+			if rapid.IntRange(0, 5).Draw(t, "subnet") > 0 {
+				tables.Subnets.Put(tx, id, model.Subnet{ID: id, SubnetPlane: model.SubnetPlane{Network: model.NetworkID(id[1:]), CIDR: netip.MustParsePrefix(p), Gateway: netip.MustParsePrefix(p).Addr().Next()}})
+			} else {
+				tables.Subnets.Delete(tx, id)
+			}
+		}
+		_, err := alloc.PlaceGateway(tx, router, alloc.Down{node: true})
+		must(err)
+	}
+}
+
+// routerWorld is a cloud in which routers can do much at once.
+func routerWorld(t *rapid.T, tx *store.Txn) {
+	for i, n := range worldNodes {
+		tables.Nodes.Put(tx, model.NodeID(n), model.Node{ID: model.NodeID(n), NodePlane: model.NodePlane{Key: model.Key(i + 1), LocalIP: tunnelAddr(i), Mappings: map[string]string{"ph": "br-ex"}}})
+		of := uint32(10)
+		names := []string{patchName("ph"), "vxlan-" + byFlow, "geneve-" + byFlow}
+		for j := range worldNodes {
+			names = append(names, tunnelName(model.VXLAN, tunnelAddr(j).String()), tunnelName(model.Geneve, tunnelAddr(j).String()))
+		}
+		for _, name := range names {
+			of++
+			tables.Interfaces.Put(tx, model.InterfaceKey(model.NodeID(n), name), model.Interface{Node: model.NodeID(n), Name: name, OFPort: of})
+		}
+	}
+	for i, n := range worldNets {
+		typ := []model.NetworkType{model.VXLAN, model.Geneve, model.Flat}[i]
+		tables.Networks.Put(tx, n, model.Network{ID: n, NetworkPlane: model.NetworkPlane{Key: model.Key(i + 1), Type: typ, SegmentationID: uint32(100 + i), PhysicalNetwork: "ph", AdminStateUp: true}})
+	}
+	for i, id := range worldPorts[:4] {
+		node := model.NodeID(rapid.SampledFrom(worldNodes).Draw(t, "node"))
+		p := model.Port{ID: id, PortPlane: model.PortPlane{Key: model.Key(i + 1), Network: worldNets[i%2], Host: node, AdminStateUp: true, MAC: model.MAC{0xfa, 0x16, 0x3e, 0, 0, byte(i + 1)},
+			PortSecurity: true, DeviceOwner: "compute:nova", FixedIPs: []model.FixedIP{{Subnet: "s" + model.SubnetID(worldNets[i%2]), Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 2)})}}}}
+		if err := putPlugged(tx, p, uint32(30+i), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 16 {
+		routerStep(t, tx)
+	}
+}
+
+// TestRouterHistories follows random histories with routers: at each step what is compiled incrementally is what is compiled from
+// scratch, each flow has an owner, and once all is deleted every bridge is back at its initial flows.
+func TestRouterHistories(t *testing.T) {
+	for _, o := range []Options{{}, {FlowTunnels: true}} {
+		counted := map[pipeline.CookieKind]int{}
+		rapid.Check(t, func(t *rapid.T) { routerHistory(t, o, counted) })
+		t.Logf("%+v: %v", o, counted)
+		for _, k := range []pipeline.CookieKind{pipeline.KindRouter, pipeline.KindRouterInterface, pipeline.KindFloatingIP} {
+			if counted[k] == 0 {
+				t.Errorf("no history had a flow of a %s", k)
+			}
+		}
+	}
+}
+
+func routerHistory(t *rapid.T, o Options, counted map[pipeline.CookieKind]int) {
+	w := newWorldOf(func() *compile.Rulebook { return Standard(o) }, pipeline.Standard)
+	w.follow(t)
+	initial := map[string]map[flow.Key]flow.Flow{}
+	for _, n := range worldNodes {
+		d, _ := compileBook(w.st, w.book(), w.of, n).Desired(n)
+		initial[n] = d.Flows
+	}
+	mustCommitRapid(t, w.st, func(tx *store.Txn) { routerWorld(t, tx) })
+	for range rapid.IntRange(1, 12).Draw(t, "commits") {
+		mustCommitRapid(t, w.st, func(tx *store.Txn) {
+			for range rapid.IntRange(1, 4).Draw(t, "operations") {
+				if rapid.Bool().Draw(t, "of routers") {
+					routerStep(t, tx)
+				} else {
+					step(t, tx)
+				}
+			}
+		})
+		if rapid.IntRange(0, 3).Draw(t, "lag") > 0 {
+			w.follow(t)
+			w.check(t)
+			w.signed(t)
+		}
+	}
+	w.follow(t)
+	for _, n := range worldNodes {
+		for _, f := range w.mirror[n] {
+			c, _ := pipeline.UnpackCookie(f.Cookie)
+			counted[c.Kind]++
+		}
+	}
+	mustCommitRapid(t, w.st, func(tx *store.Txn) {
+		for _, p := range append(slices.Clone(worldPorts), worldFaces...) {
+			alloc.DeletePort(tx, p)
+		}
+		for _, f := range worldFloats {
+			tables.FloatingIPs.Delete(tx, f)
+		}
+		for _, r := range worldRouters {
+			tables.Routers.Delete(tx, r)
+			alloc.DropGateway(tx, r)
+		}
+		for _, n := range worldNets {
+			tables.Networks.Delete(tx, n)
+		}
+	})
+	w.follow(t)
+	w.check(t)
+	for _, n := range worldNodes {
+		if got := w.mirror[n]; !maps.Equal(got, initial[n]) || len(w.groups[n]) > 0 || len(w.rows[n]) > 0 {
+			t.Fatalf("%s: %d flows, %d groups and %d rows after deleting everything, want the %d initial flows:\n%v", n, len(got), len(w.groups[n]), len(w.rows[n]), len(initial[n]), flowLines(w.e, n))
+		}
+	}
+}
