@@ -5,6 +5,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"nagare/internal/alloc"
 	"nagare/internal/api/admin"
+	"nagare/internal/compile"
 	"nagare/internal/model"
 	"nagare/internal/netvirt"
 	"nagare/internal/store"
@@ -22,11 +24,16 @@ import (
 // compute node, alone2, beside net01-compute.
 func traced(t *testing.T, o netvirt.Options) backend {
 	t.Helper()
-	b := explained(t, netvirt.Standard(o))
+	return tracedBy(t, netvirt.Standard(o), o.FlowTunnels)
+}
+
+func tracedBy(t *testing.T, rules *compile.Rulebook, flowTunnels bool) backend {
+	t.Helper()
+	b := explained(t, rules)
 	settle(t, b, func(tx *store.Txn) {
 		for node, peer := range map[model.NodeID]string{"controller": "192.168.0.11", "compute": "192.168.0.10"} {
 			name := "vxlan-" + peer
-			if o.FlowTunnels {
+			if flowTunnels {
 				name = "vxlan-flow"
 			}
 			tables.Interfaces.Put(tx, model.InterfaceKey(node, name), model.Interface{Node: node, Name: name, Type: "vxlan", OFPort: 20})
@@ -135,6 +142,51 @@ func TestTraceVerdicts(t *testing.T) {
 	}
 }
 
+// TestTraceClassic: the classic profile has no registers for ports, and drops less.
+func TestTraceClassic(t *testing.T) {
+	b := tracedBy(t, netvirt.Classic(), false)
+	for text, want := range map[string]string{
+		"net01-compute tcp/8080 to net01-controller":                               "delivered to port net01-controller",
+		"alone tcp/80 to net01-compute -- reply":                                   "delivered to port alone2 (alone)",
+		"net01-compute tcp/80 to 10.0.0.77":                                        "dropped in table 110 (l2-forward) on node compute: no port of network net01 has MAC address 02:00:00:00:00:01",
+		"net01-compute flow tcp,dl_src=02:00:00:00:00:07,nw_dst=10.0.0.3":          "source MAC address 02:00:00:00:00:07 is not that of port net01-compute",
+		"net01-compute flow icmp,dl_dst=ff:ff:ff:ff:ff:ff,nw_dst=10.0.0.255":       "delivered to port alone2 (alone), port net01-controller",
+		"net01-compute flow udp,dl_dst=ff:ff:ff:ff:ff:ff,nw_dst=10.0.0.3,tp_dst=9": "delivered to port alone2 (alone), port net01-controller",
+	} {
+		if tr, err := b.Trace(t.Context(), ask(text)); err != nil || !strings.Contains(tr.Verdict.Text, want) {
+			t.Errorf("%s: %+v %q, %v", text, tr.Verdict, tr.Notes, err)
+		}
+	}
+}
+
+// TestTraceIPv6: addresses, protocols and remedies of the other family.
+func TestTraceIPv6(t *testing.T) {
+	b := traced(t, netvirt.Options{})
+	settle(t, b, func(tx *store.Txn) {
+		tables.Subnets.Put(tx, "sub-v6", model.Subnet{ID: "sub-v6", SubnetPlane: model.SubnetPlane{Key: 77, Network: "net01", CIDR: netip.MustParsePrefix("fd00::/64")}})
+		for id, addr := range map[model.PortID]string{"net01-controller": "fd00::3", "net01-compute": "fd00::4"} {
+			p, _ := tables.Ports.Get(tx, id)
+			p.FixedIPs = append(p.FixedIPs[:1:1], model.FixedIP{Subnet: "sub-v6", Addr: netip.MustParseAddr(addr)})
+			if err := alloc.PutPort(tx, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	tr, err := b.Trace(t.Context(), ask("net01-compute icmp to fd00::3"))
+	if v := tr.Verdict; err != nil || !strings.Contains(v.Text, "allows icmp6 type 128 from fd00::4") || !strings.HasPrefix(v.Remedy, "openstack security group rule create --ingress --ethertype IPv6 --protocol ipv6-icmp --remote-ip fd00::4/128") {
+		t.Errorf("%+v, %v", v, err)
+	}
+	settle(t, b, func(tx *store.Txn) {
+		r := model.RulePlane{Group: "db", Direction: model.Ingress, Ethertype: model.EtherIPv6, Key: 99}
+		tables.Rules.Put(tx, "in6", model.SecurityGroupRule{ID: "in6", RulePlane: r})
+	})
+	for _, text := range []string{"net01-compute icmp to fd00::3 -- reply", "net01-controller tcp/80 to fd00::4 -- established", "net01-controller icmp6 to fd00::4"} {
+		if tr, err := b.Trace(t.Context(), ask(text)); err != nil || !tr.Verdict.Arrived {
+			t.Errorf("%s: %+v, %v", text, tr.Verdict, err)
+		}
+	}
+}
+
 // TestTraceDropsByGroup: only rules of the receiver's groups let a packet in, and the verdict says which groups these are and
 // what rule would.
 func TestTraceDropsByGroup(t *testing.T) {
@@ -163,6 +215,9 @@ func TestTraceWay(t *testing.T) {
 	tr, err := b.Trace(t.Context(), ask("net01-compute tcp/8080 to net01-controller -- established"))
 	if err != nil || len(tr.Way) != 2 || tr.Way[0].Node != "compute" || tr.Way[1].Node != "controller" || len(tr.Before) != 2 {
 		t.Fatalf("%+v, %v", tr, err)
+	}
+	if !strings.Contains(tr.Packet, "tcp_flags=ack") {
+		t.Errorf("a packet that follows the first is %s", tr.Packet)
 	}
 	var said strings.Builder
 	for _, v := range tr.Way {
@@ -206,6 +261,25 @@ func TestTraceBuildsOnlyWhatIsReached(t *testing.T) {
 	q = ask("net01-compute tcp/80 to net01-controller")
 	if _, err := f.trace(&q); err != nil || len(f.nodes) != 2 {
 		t.Errorf("%d nodes for a packet between two, %v", len(f.nodes), err)
+	}
+}
+
+// TestTraceIsBounded: a broadcast on a network of many nodes builds as many as it may, and says that there are more.
+func TestTraceIsBounded(t *testing.T) {
+	b := traced(t, netvirt.Options{FlowTunnels: true})
+	const more = maxTraced + 4
+	settle(t, b, func(tx *store.Txn) {
+		for i := range more {
+			id := model.NodeID(fmt.Sprintf("node%02d", i))
+			tables.Nodes.Put(tx, id, model.Node{ID: id, Approved: true, NodePlane: model.NodePlane{Key: model.Key(100 + i), LocalIP: netip.AddrFrom4([4]byte{192, 168, 1, byte(i)})}})
+			tables.Interfaces.Put(tx, model.InterfaceKey(id, "vxlan-flow"), model.Interface{Node: id, Name: "vxlan-flow", Type: "vxlan", OFPort: 20})
+			plug(t, tx, model.Port{ID: model.PortID("p-" + id), PortPlane: model.PortPlane{Network: "net01", MAC: model.MAC{0xfa, 0x16, 0x3e, 7, 0, byte(i)}, AdminStateUp: true,
+				DeviceOwner: "compute:nova", Host: id}}, 5)
+		}
+	})
+	tr, err := b.Trace(t.Context(), ask("net01-compute flow arp,arp_op=1,dl_dst=ff:ff:ff:ff:ff:ff,arp_spa=10.0.0.4,arp_sha=fa:16:3e:00:00:04,arp_tpa=10.0.0.77"))
+	if err != nil || len(tr.Way) != maxTraced || !strings.Contains(tr.Verdict.Text, "copies for 6 more nodes were not followed") {
+		t.Errorf("%d nodes: %+v, %v", len(tr.Way), tr.Verdict, err)
 	}
 }
 
