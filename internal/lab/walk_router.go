@@ -118,7 +118,8 @@ func ensure[T any](ctx context.Context, w *walk, as *api, user, collection, name
 // makeExternal is the operator's part: the network behind br-ex, and the machine that is the router there.
 func (w *walk) makeExternal(ctx context.Context) error {
 	network, err := ensure[apiNetwork](ctx, w, w.admin, "admin", "networks", walkExternal,
-		[]string{"network", "create", "--external", walkExternal}, []string{"network", "show", walkExternal})
+		[]string{"network", "create", "--external", "--provider-network-type", "flat", "--provider-physical-network", externalNet, walkExternal},
+		[]string{"network", "show", walkExternal})
 	if err != nil {
 		return err
 	}
@@ -295,8 +296,10 @@ func (w *walk) associate(ctx context.Context) error {
 		return err
 	}
 	err = until(ctx, settleWithin, "the floating IP is ACTIVE", func(ctx context.Context) (err error) {
-		if fip, err = w.floating(ctx); err == nil && (fip == nil || fip.Status != "ACTIVE") {
-			err = fmt.Errorf("it is %+v", fip)
+		if fip, err = w.floating(ctx); err == nil && fip == nil {
+			err = errors.New("it is gone")
+		} else if err == nil && fip.Status != "ACTIVE" {
+			err = fmt.Errorf("its status is %s", fip.Status)
 		}
 		return err
 	})
