@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"nagare/internal/alloc"
 	"nagare/internal/model"
 	"nagare/internal/store"
 	"nagare/internal/tables"
@@ -181,6 +182,7 @@ func TestRouterRefusals(t *testing.T) {
 	overOutside := w.subnet("demo", w.network("demo", ``), "172.16.0.0/16", "")
 	shared := w.network("admin", `"shared":true`)
 	sharedSub := w.subnet("admin", shared, "10.30.0.0/24", "")
+	notPool := w.world.port("admin", shared, `,"project_id":"p-demo","fixed_ips":[{"ip_address":"10.30.0.1"}]`)
 	private := w.subnet("other", w.network("other", ``), "10.31.0.0/24", "")
 	free := w.network("demo", ``)
 	w.subnet("demo", free, "10.40.0.0/24", "")
@@ -243,6 +245,7 @@ func TestRouterRefusals(t *testing.T) {
 		{"demo", "PUT", add, id("port_id", overPort), 400, "BadRequest", ""},
 		{"demo", "PUT", add, id("subnet_id", overOutside), 400, "BadRequest", ""},
 		{"demo", "PUT", add, id("subnet_id", sharedSub), 400, "BadRequest", "Bad router request: Cannot add interface to router because subnet " + sharedSub + " is not owned by project making the request."},
+		{"demo", "PUT", add, id("port_id", notPool), 400, "BadRequest", ""},
 		{"demo", "PUT", add, id("port_id", used), 409, "PortInUse", "Unable to complete operation on port " + used + " for network " + free + ". Port already has an attached device vm."},
 		{"demo", "PUT", add, id("port_id", iface), 409, "PortInUse", ""},
 		{"demo", "PUT", add, id("port_id", noAddress), 400, "BadRequest", "Bad router request: Router port must have at least one fixed IP."},
@@ -436,7 +439,8 @@ func TestExtraRoutes(t *testing.T) {
 
 // TestInterfaces holds what becomes of ports that are attached and detached.
 func TestInterfaces(t *testing.T) {
-	w := newRouted(t)
+	first := model.PortID("00000000-0000-4000-8000-000000000001") // before all others wherever ports are in order
+	w := newRouted(t, func(c *Config) { c.IDs = &alloc.Recorded{Ports: []alloc.RecordedPort{{Name: "first", ID: first}}} })
 	// By port: the port is the router's, with its address, and goes with the interface.
 	net := w.network("demo", "")
 	sub := w.subnet("demo", net, "10.50.0.0/24", "")
@@ -487,7 +491,7 @@ func TestInterfaces(t *testing.T) {
 
 	// A floating IP goes by the router that is its subnet's gateway, and is freed when its port loses the address.
 	other := w.make("demo", "routers", "router", `"external_gateway_info":{"network_id":"`+w.ext+`"}`)
-	w.attach("demo", other, "port_id", w.world.port("demo", w.net, ""))
+	w.attach("demo", other, "port_id", w.world.port("demo", w.net, `,"name":"first"`))
 	fip := w.make("demo", "floatingips", "floatingip", `"floating_network_id":"`+w.ext+`","port_id":"`+w.port+`"`)
 	if got := w.names("demo", "floatingips", "router_id"); got[0] != w.router {
 		t.Errorf("by router %v, want the subnet's gateway %s", got, w.router)
