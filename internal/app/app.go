@@ -26,6 +26,7 @@ import (
 	"nagare/internal/alloc"
 	"nagare/internal/api/admin"
 	"nagare/internal/api/neutron"
+	"nagare/internal/edge"
 	"nagare/internal/identity"
 	"nagare/internal/model"
 	"nagare/internal/netvirt"
@@ -48,6 +49,7 @@ type Server struct {
 	api   *neutron.API
 	users identity.Validator
 	dhcp  *dhcpFeed
+	edge  *edge.Edge // nil in classic
 	start time.Time
 	ready atomic.Bool
 }
@@ -97,10 +99,24 @@ func (s *Server) southbound(log *slog.Logger) southbound.Config {
 	}
 	c.NativeDHCP, c.FabricLLDP = s.cfg.DHCP == nativeDHCP, true
 	c.Rules = netvirt.Standard(netvirt.Options{NativeDHCP: c.NativeDHCP, FlowTunnels: s.cfg.TunnelMode == "flow", PuntRate: uint32(s.cfg.PuntRate)})
+	s.edge = edge.New(edge.Config{Store: s.store, Log: log, Emit: s.emit})
+	c.Follower = s.edge
 	c.Answer = func(snap *store.Snapshot, p southbound.Punted) [][]byte {
-		return punt.Answer(snap, punt.Packet{Node: p.Node, Kind: p.Kind, Port: p.PortKey, Data: p.Data})
+		packet := punt.Packet{Node: p.Node, Kind: p.Kind, Port: p.PortKey, Data: p.Data,
+			InPort: p.InPort, Origin: p.Origin, TunID: p.TunID, NextHop: p.NextHop}
+		s.edge.Punted(snap, &packet)
+		return punt.Answer(snap, packet)
 	}
 	return c
+}
+
+// emit sends frames from a node.
+func (s *Server) emit(ctx context.Context, node model.NodeID, frames []punt.Frame) bool {
+	out := make([]southbound.Frame, len(frames))
+	for i, f := range frames {
+		out[i] = southbound.Frame(f)
+	}
+	return s.hub.Emit(ctx, node, out...)
 }
 
 // settle brings what an older version or another configuration stored into the form that this one wants. Nothing has been
@@ -194,6 +210,9 @@ func (s *Server) run(ctx context.Context, logs *logs) error {
 	}
 	g.Go(func() error { return s.hub.Run(ctx) })
 	g.Go(func() error { return s.dhcp.run(ctx) })
+	if s.edge != nil {
+		g.Go(func() error { return s.edge.Run(ctx) })
+	}
 	if s.cfg.DHCP == portDHCP {
 		g.Go(func() error { return s.placeDHCP(ctx) })
 	}

@@ -64,6 +64,7 @@ type PortStatus struct {
 	Port   PortID    `json:"port"`
 	Status string    `json:"status"` // ACTIVE, DOWN, BUILD or ERROR
 	Reason string    `json:"reason,omitempty"`
+	Node   NodeID    `json:"node,omitempty"` // that serves it, of an ACTIVE gateway or floating IP
 	Since  time.Time `json:"since"`
 }
 

@@ -122,7 +122,9 @@ func TestCutBetweenPieces(t *testing.T) {
 
 // TestClosedBetween holds the order of a series of bundles against what it is for.
 func TestClosedBetween(t *testing.T) {
-	f := func(table uint8, acts ...flow.Act) *flow.Flow { return &flow.Flow{Table: table, Actions: flow.Do(acts...)} }
+	f := func(table uint8, acts ...flow.Act) *flow.Flow {
+		return &flow.Flow{Table: table, Actions: flow.Do(acts...)}
+	}
 	g := flow.NewGroup(leafGroup, flow.GroupAll)
 	in := map[string]change{
 		"6 port's drop": {flow: f(0)}, "7 entry": {flow: f(0, flow.Goto(20))}, "4 rule": {flow: f(42, flow.Goto(50))},

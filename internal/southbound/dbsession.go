@@ -209,8 +209,11 @@ func (d *dbSession) follow(ctx context.Context, t *target) error {
 				t.complete = progress{at.Seq, at.Revision}
 				if t.lost {
 					t.lost = false
-					for p := range tables.LocalPorts.Members(d.hub.cfg.Store.Snapshot(), string(d.node)) {
-						d.hub.suspects[model.PortID(p)] = struct{}{}
+					snap := d.hub.cfg.Store.Snapshot()
+					for _, what := range []*store.Derived{tables.LocalPorts, tables.NodeFloating, tables.NodeGateways} {
+						for id := range what.Members(snap, string(d.node)) {
+							d.hub.suspects[model.PortID(id)] = struct{}{}
+						}
 					}
 				}
 			}

@@ -29,6 +29,8 @@ type Config struct {
 	ControllerPort int
 	// Answer answers packets that flows sent up with a userdata of ours; nil: they are ignored.
 	Answer Answer
+	// Follower is told of what nodes serve; nil: nobody is.
+	Follower Follower
 	// FabricLLDP sends and believes LLDP on tunnels and on patches to provider bridges alone, where no instance sees it; else
 	// every port has it.
 	FabricLLDP bool
@@ -228,12 +230,19 @@ func (h *Hub) confirmed(ctx context.Context) {
 	h.mu.Lock()
 	nodes := slices.Collect(maps.Keys(h.told))
 	clear(h.told)
-	for id := range h.suspects {
-		h.status.fresh[id] = struct{}{}
-	}
-	clear(h.suspects)
+	suspects := h.suspects
+	h.suspects = map[model.PortID]struct{}{}
 	h.mu.Unlock()
+	if h.cfg.Follower != nil {
+		for _, id := range nodes {
+			h.cfg.Follower.Confirmed(id)
+		}
+	}
 	if snap := h.engine.Snapshot(); snap != nil {
+		for id := range suspects {
+			h.status.fresh[id] = struct{}{}
+			h.status.gatewayOf(snap, model.RouterID(id))
+		}
 		h.settleStatuses(ctx, snap, nodes...)
 	}
 }

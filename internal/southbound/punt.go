@@ -4,7 +4,9 @@ package southbound
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -21,9 +23,13 @@ type Punted struct {
 	InPort  uint32    // OpenFlow port; an answer leaves by it
 	PortKey model.Key // register 1: the port that the frame came from; 0 if the node told none
 	TunID   uint64    // the logical network
-	Kind    byte      // of the punt: pipeline.PuntDHCP, ...
-	Cookie  uint64    // of the flow that sent it up
-	Data    []byte    // the Ethernet frame; it must not be kept or changed
+	Origin  uint32    // register 0: pipeline.FromPort, ...
+	Router  model.Key // register 3: that has taken the packet; 0: none
+	// NextHop is where the router sends the packet, as registers 4 and 8 to 11 say; zero: it has not said so.
+	NextHop netip.Addr
+	Kind    byte   // of the punt: pipeline.PuntDHCP, ...
+	Cookie  uint64 // of the flow that sent it up
+	Data    []byte // the Ethernet frame; it must not be kept or changed
 }
 
 // Answer makes the frames that go back out of the port that a punted packet came in by; none is an answer too. It runs on many
@@ -167,6 +173,8 @@ func readPunt(m *openflow.PacketIn) (p Punted, ok bool) {
 		return p, false
 	}
 	p.Cookie, p.Data = m.Cookie, m.Data
+	var hop4 uint32
+	var hop6 [16]byte
 	for b := m.Match; len(b) > 0; {
 		t, rest, err := openflow.NextTLV(b)
 		if err != nil {
@@ -179,11 +187,45 @@ func readPunt(m *openflow.PacketIn) (p Punted, ok bool) {
 			p.TunID = t.Uint()
 		case regPort:
 			p.PortKey = model.Key(t.Uint())
+		case regOrigin:
+			p.Origin = uint32(t.Uint())
+		case regRouter:
+			p.Router = model.Key(t.Uint())
+		case regHop4:
+			hop4 = uint32(t.Uint())
+		default:
+			for i, f := range regHop6 {
+				if t.Field == f {
+					binary.BigEndian.PutUint32(hop6[4*i:], uint32(t.Uint()))
+				}
+			}
 		}
 		b = rest
 	}
-	return p, p.InPort != 0
+	p.NextHop = nextHop(p.Data, hop4, hop6)
+	return p, p.InPort != 0 && p.InPort <= openflow.PortMax
 }
 
-// regPort is where the pipeline keeps the key of the port that a frame came from.
-var regPort = openflow.Reg(pipeline.RegSrcPort)
+// nextHop is the one of a packet's family: the registers of the other are used for other things too.
+func nextHop(frame []byte, hop4 uint32, hop6 [16]byte) (none netip.Addr) {
+	if len(frame) < 14 {
+		return none
+	}
+	switch kind := binary.BigEndian.Uint16(frame[12:]); {
+	case kind == 0x0800 && hop4 != 0:
+		return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, hop4)))
+	case kind == 0x86dd && hop6 != [16]byte{}:
+		return netip.AddrFrom16(hop6)
+	}
+	return none
+}
+
+// Where the pipeline keeps what Punted tells.
+var (
+	regPort   = openflow.Reg(pipeline.RegSrcPort)
+	regOrigin = openflow.Reg(pipeline.RegOrigin)
+	regRouter = openflow.Reg(pipeline.RegRouter)
+	regHop4   = openflow.Reg(pipeline.RegNextHop)
+	regHop6   = [4]*openflow.Field{openflow.Reg(pipeline.RegNextHop6), openflow.Reg(pipeline.RegNextHop6 + 1),
+		openflow.Reg(pipeline.RegNextHop6 + 2), openflow.Reg(pipeline.RegNextHop6 + 3)}
+)

@@ -72,7 +72,7 @@ func TestPuntsAreAnswered(t *testing.T) {
 	}
 	p := <-got
 	want := Punted{Node: "a", InPort: 7, PortKey: 0xabcdef, TunID: 77, Kind: pipeline.PuntDHCP, Cookie: 0x4e11000000000005}
-	if fmt.Sprintf("%+v", Punted{p.Node, p.InPort, p.PortKey, p.TunID, p.Kind, p.Cookie, nil}) != fmt.Sprintf("%+v", want) || string(p.Data) != "hello" {
+	if fmt.Sprintf("%+v", Punted{Node: p.Node, InPort: p.InPort, PortKey: p.PortKey, TunID: p.TunID, Kind: p.Kind, Cookie: p.Cookie}) != fmt.Sprintf("%+v", want) || string(p.Data) != "hello" {
 		t.Errorf("asked %+v, want %+v", p, want)
 	}
 	var outs []*openflow.PacketOut

@@ -4,7 +4,6 @@ package southbound
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"nagare/internal/model"
@@ -40,6 +39,7 @@ func (b *statusBook) note(snap *store.Snapshot, ch *store.Changes, native bool) 
 			}
 		}
 	}
+	b.notePlaces(snap, ch)
 	for _, r := range ch.Records {
 		switch r.Table {
 		case tables.Ports.Name():
@@ -89,14 +89,21 @@ func (h *Hub) settleStatuses(ctx context.Context, snap *store.Snapshot, confirme
 	want := map[model.PortID]verdict{}
 	for id := range h.status.take(confirmed) {
 		v, host := h.judge(snap, id)
+		have, ok := tables.Statuses.Get(snap, id)
 		if host != "" {
 			h.status.wait(host, id)
+			if _, places := placeOf(snap, id); ok || !places {
+				continue
+			}
+			v = verdict{status: model.StatusDown, first: true} // what nothing is plugged for would be taken for up
+		} else {
+			h.forgetFormer(ctx, snap, id)
+		}
+		if (v.status == "") == !ok && have.Status == v.status && have.Reason == v.reason && have.Node == v.node {
 			continue
 		}
-		h.forgetFormer(ctx, snap, id)
-		have, ok := tables.Statuses.Get(snap, id)
-		if (v.status == "") == !ok && have.Status == v.status && have.Reason == v.reason {
-			continue
+		if v.id = id; v.node != "" && h.cfg.Follower != nil { // before it is written: rather twice than never
+			h.cfg.Follower.Served(v.node, id)
 		}
 		want[id] = v
 	}
@@ -108,13 +115,18 @@ func (h *Hub) settleStatuses(ctx context.Context, snap *store.Snapshot, confirme
 		_, err := h.cfg.Store.Commit(ctx, store.Origin{User: "nagare", Action: "port status"}, func(tx *store.Txn) error {
 			for id, v := range want {
 				p, ok := tables.Ports.Get(tx, id)
+				if !ok {
+					_, ok = tables.FloatingIPs.Get(tx, model.FloatingIPID(id))
+				}
+				_, told := tables.Statuses.Get(tx, id)
 				switch {
+				case v.first && told:
 				case v.status == "" || !ok:
 					tables.Statuses.Delete(tx, id)
 				case v.status == model.StatusActive && !judgedStill(tx, &p, v):
 					// it was changed or unplugged meanwhile, and that has opened it again
 				default:
-					tables.Statuses.Put(tx, id, model.PortStatus{Port: id, Status: v.status, Reason: v.reason, Since: time.Now().UTC()})
+					tables.Statuses.Put(tx, id, model.PortStatus{Port: id, Status: v.status, Reason: v.reason, Node: v.node, Since: time.Now().UTC()})
 				}
 			}
 			return nil
@@ -144,6 +156,10 @@ func (h *Hub) reopen(ctx context.Context, want map[model.PortID]verdict) {
 // judgedStill reports whether the port is as it was when it was judged: a binding that changed since may name a node that has
 // confirmed nothing.
 func judgedStill(r store.Reader, p *model.Port, v verdict) bool {
+	if v.node != "" {
+		at, _ := placeOf(r, v.id)
+		return at.node == v.node && at.seq == v.seq
+	}
 	_, located := tables.Located(r, p.ID)
 	info, _ := tables.Ports.Info(r, p.ID)
 	return (located || v.served) && info.Seq == v.seq
@@ -158,12 +174,18 @@ type verdict struct {
 	status, reason string
 	seq            uint64 // of an ACTIVE one: the state in which the port's plane last changed
 	served         bool   // by us, without an interface
+	id             model.PortID
+	first          bool         // counts only while there is no other
+	node           model.NodeID // of an ACTIVE one: where it is placed, if nothing is plugged for it
 }
 
 // judge tells a port's status, or the node that must report or confirm before it can be told.
 func (h *Hub) judge(snap *store.Snapshot, id model.PortID) (v verdict, waitFor model.NodeID) {
+	if at, ok := placeOf(snap, id); ok {
+		return h.judgePlaced(at)
+	}
 	p, there := tables.Ports.Get(snap, id)
-	if !there {
+	if !there || p.IsRouterPort() || p.DeviceOwner == model.OwnerFloatingIP {
 		return verdict{}, ""
 	}
 	if h.cfg.NativeDHCP && unplacedDHCP(&p) {
@@ -183,7 +205,7 @@ func (h *Hub) judge(snap *store.Snapshot, id model.PortID) (v verdict, waitFor m
 	defer h.mu.Unlock()
 	t := h.nodes[p.Host]
 	if t != nil && t.lost {
-		return verdict{status: model.StatusDown, reason: fmt.Sprintf("node %s has not been heard of since %s", p.Host, t.since.UTC().Format(time.RFC3339))}, ""
+		return verdict{status: model.StatusDown, reason: t.lostReason()}, ""
 	}
 	// Without an interface it is plugged as far as we remember: its node has yet to report.
 	if !ok || t == nil || t.confirmedLocked().Seq < need {
@@ -209,9 +231,7 @@ func (h *Hub) findLost(ctx context.Context) {
 		}
 		t.lost = true
 		t.log.Warn("node lost: its ports count as down", "since", t.since)
-		for p := range tables.LocalPorts.Members(snap, string(id)) {
-			h.status.fresh[model.PortID(p)] = struct{}{}
-		}
+		h.status.noteNode(snap, id)
 	}
 	h.mu.Unlock()
 	h.settleStatuses(ctx, snap)
