@@ -174,8 +174,12 @@ func (f *fabric) way(l *leg) ([]admin.TraceVisit, error) {
 				y.Flow = s.Flow.String()
 				y.Authors = authorsOf(f.snap, owners[at{v.Switch, s.Flow.Key()}])
 			}
-			for _, d := range s.Deeds {
-				y.Did = append(y.Did, admin.TraceDo{Action: d.Action, Changes: f.changes(d.Before, d.After), Note: d.Note})
+			for i, d := range s.Deeds {
+				do := admin.TraceDo{Action: d.Action, Changes: f.changes(d.Before, d.After), Note: d.Note}
+				if i > 0 && slices.Equal(do.Changes, y.Did[i-1].Changes) { // of a list in the action before, which has said so
+					do.Changes = nil
+				}
+				y.Did = append(y.Did, do)
 			}
 			x.Steps = append(x.Steps, y)
 		}

@@ -42,6 +42,7 @@ type sent struct {
 	target model.PortID // that is to get it; "": nobody's that is known
 	dst    netip.Addr
 	notes  []string
+	nobody [2]string // why its MAC address is nobodysMAC, and the remedy
 }
 
 func (s *sent) note(format string, args ...any) {
@@ -182,11 +183,16 @@ func (s *sent) complete(r store.Reader, said flow.Match, from *model.Port) {
 	owner, mac := s.nextHop(r, from, s.dst)
 	if missing(openflow.FieldEthDst) {
 		p.SetBytes(openflow.FieldEthDst, mac[:])
+	} else {
+		s.nobody = [2]string{}
+	}
+	if s.nobody[0] != "" {
+		s.notes = append(s.notes, s.nobody[0])
 	}
 	if s.target == "" {
 		s.target = owner
 	}
-	if missing(openflow.FieldEthDst) || missing(openflow.FieldEthSrc) {
+	if missing(openflow.FieldEthDst) {
 		s.note("ARP and neighbour discovery are not part of the trace: the sender is taken to know the MAC address %s", macOf(p, openflow.FieldEthDst))
 	}
 }
@@ -219,17 +225,18 @@ func (s *sent) nextHop(r store.Reader, from *model.Port, dst netip.Addr) (target
 	case onLink:
 		hop = dst
 	case !hop.IsValid():
-		s.note("no subnet of port %s has a gateway or a host route for %s: the sender has no way there", called(from), dst)
+		s.nobody = [2]string{fmt.Sprintf("no subnet of port %s has a gateway or a host route for %s: the sender has no way there", called(from), dst),
+			"openstack subnet set --gateway ADDRESS SUBNET, and a router with that address"}
 		return s.far(r, from, dst), nobodysMAC
 	}
 	p, ok := tables.PortsByAddress.First(r, tables.AddressKey(from.Network, hop))
 	switch {
 	case !ok && onLink:
-		s.note("no port of network %s has %s, so nobody of ours answers for it; an instance with an allowed address pair may, or a machine on a provider network: give its MAC address with --flow 'dl_dst=...'",
-			networkName(r, from.Network), hop)
+		s.nobody = [2]string{fmt.Sprintf("no port of network %s has %s, so nobody of ours answers for it", networkName(r, from.Network), hop),
+			"if an instance has it by an allowed address pair, or a machine on the wire: say its MAC address, --flow 'dl_dst=...'"}
 		return "", nobodysMAC
 	case !ok:
-		s.note("no port of network %s has the gateway %s: the network has no router there; see `openstack router add subnet`", networkName(r, from.Network), hop)
+		s.nobody = [2]string{fmt.Sprintf("no port of network %s has the gateway %s: the network has no router there", networkName(r, from.Network), hop), "openstack router add subnet ROUTER SUBNET"}
 		return s.far(r, from, dst), nobodysMAC
 	case onLink:
 		return p.ID, p.MAC

@@ -245,6 +245,9 @@ func (f *fabric) ungrouped(port *model.Port, way model.Direction, p *sim.Packet)
 // unknown says why table 110 has no way for a frame.
 func (f *fabric) unknown(l *leg, p *sim.Packet, part string) (why, remedy string) {
 	mac := macOf(p, openflow.FieldEthDst)
+	if mac == nobodysMAC && l.sent.nobody[0] != "" {
+		return l.sent.nobody[0], l.sent.nobody[1]
+	}
 	net := l.at.from.Network
 	if src, ok := alloc.PortsByKey.First(f.snap, alloc.KeyText(model.Key(p.Uint(openflow.Reg(pipeline.RegSrcPort))))); ok {
 		net = src.Network

@@ -206,8 +206,12 @@ func traces(by admin.Author, entry, deliver admin.Flow) map[string]admin.Trace {
 	in := admin.TraceStep{Table: "0 (classifier)", Flow: entry.Text, Authors: []admin.Author{by},
 		Did: []admin.TraceDo{{Action: "set_field:0x435->tun_id", Changes: []string{"tun_id: 0 -> 1077, logical network: net01"}}, {Action: "output:7", Note: "skipped: the port does not exist"}}}
 	out := admin.TraceStep{Table: "110 (l2-forward)", Flow: deliver.Text, Authors: deliver.Authors, Did: []admin.TraceDo{{Action: "output:2"}}}
+	pass := func(table, next string) admin.TraceStep {
+		n, _, _ := strings.Cut(table, " ")
+		return admin.TraceStep{Table: table, Flow: "table=" + n + ",priority=0 actions=goto_table:" + next, Authors: []admin.Author{{Rule: "bridge", Kind: "node", Object: "compute"}}}
+	}
 	arrived := admin.Trace{Revision: 9, Packet: "in_port=2,icmp", Node: "compute", Verdict: admin.TraceVerdict{Result: admin.TraceDelivered, Arrived: true, Text: "delivered to port " + vm02},
-		Notes: []string{"ARP is not simulated"}, Way: []admin.TraceVisit{{Node: "compute", InPort: 2, Name: "tap1", Packet: "in_port=2,icmp", Steps: []admin.TraceStep{in, out},
+		Notes: []string{"ARP is not simulated"}, Way: []admin.TraceVisit{{Node: "compute", InPort: 2, Name: "tap1", Packet: "in_port=2,icmp", Steps: []admin.TraceStep{in, pass("20 (responder)", "30"), pass("30 (inbound-nat)", "110"), out},
 			Out: []admin.TraceOut{{Port: 2, Name: "tap2", To: "port " + vm02}}}}}
 	dropped := arrived
 	dropped.Verdict = admin.TraceVerdict{Result: admin.TraceDropped, Text: "dropped in table 92 (ingress-rules) on node compute: no rule of the receiver's groups (default) allows tcp/22", Remedy: "openstack security group rule create\x1b[2J"}

@@ -23,14 +23,15 @@ func newTraceCommand() *cobra.Command {
 	var out *output
 	var r *remote
 	var q admin.TraceQuery
-	var established, reply, brief bool
+	var established, reply, brief, full bool
 	c := &cobra.Command{
 		Use:   "trace FROM PACKET... | trace FROM --flow FLOW | trace --node NODE --in-port PORT --flow FLOW",
 		Short: "Follow a packet through the desired flows of all nodes",
 		Long: "Says what becomes of a packet that a port sends, and why: first the verdict, then the\n" +
 			"way, node by node and table by table, each flow with who asked for it and what it\n" +
-			"changed. Nothing is sent: the server simulates the flows that nodes should hold, with\n" +
-			"groups, connection tracking and address translation.\n\n" +
+			"changed; tables where nothing takes it are named only. Nothing is sent: the server\n" +
+			"simulates the flows that nodes should hold, with groups, connection tracking and address\n" +
+			"translation.\n\n" +
 			"FROM is a port by id or name. PACKET is icmp to TARGET, or tcp/PORT, udp/PORT,\n" +
 			"sctp/PORT, ip/PROTOCOL to TARGET; TARGET is an address, or a port by id or name.\n" +
 			"What is not said is filled in from FROM and its network: addresses, and the MAC address\n" +
@@ -74,7 +75,7 @@ func newTraceCommand() *cobra.Command {
 			case reply:
 				q.State = admin.TraceReply
 			}
-			return answered(c, trace(c.Context(), c.OutOrStdout(), r, out, &q, brief))
+			return answered(c, trace(c.Context(), c.OutOrStdout(), r, out, &q, brief, full))
 		},
 	}
 	c.Flags().StringVar(&q.Node, "node", "", "node at which the packet comes in, with --in-port")
@@ -82,6 +83,7 @@ func newTraceCommand() *cobra.Command {
 	c.Flags().StringVar(&q.Flow, "flow", "", "the packet as ovs-ofctl writes a match")
 	c.Flags().BoolVar(&established, "established", false, "the packet belongs to a connection that the other side has answered")
 	c.Flags().BoolVar(&reply, "reply", false, "trace the other side's answer")
+	c.Flags().BoolVar(&full, "full", false, "also the tables where nothing takes the packet")
 	c.Flags().BoolVar(&brief, "brief", false, "the verdict alone")
 	out, r = addOutputFlag(c), addServerFlag(c)
 	return c
@@ -98,7 +100,7 @@ func answered(c *cobra.Command, err error) error {
 	return exitError{exitNoAnswer}
 }
 
-func trace(ctx context.Context, w io.Writer, r *remote, out *output, q *admin.TraceQuery, brief bool) error {
+func trace(ctx context.Context, w io.Writer, r *remote, out *output, q *admin.TraceQuery, brief, full bool) error {
 	query := url.Values{"word": q.Words}
 	for name, v := range map[string]string{"from": q.From, "node": q.Node, "in_port": q.InPort, "flow": q.Flow, "state": q.State} {
 		if v != "" {
@@ -113,7 +115,7 @@ func trace(ctx context.Context, w io.Writer, r *remote, out *output, q *admin.Tr
 	if out.json() {
 		err = writeJSON(w, raw)
 	} else {
-		err = writeTrace(w, &t, brief)
+		err = writeTrace(w, &t, brief, full)
 	}
 	if err == nil && !t.Verdict.Arrived {
 		err = exitError{exitFailed}
@@ -121,7 +123,7 @@ func trace(ctx context.Context, w io.Writer, r *remote, out *output, q *admin.Tr
 	return err
 }
 
-func writeTrace(w io.Writer, t *admin.Trace, brief bool) error {
+func writeTrace(w io.Writer, t *admin.Trace, brief, full bool) error {
 	fields := [][2]string{{"verdict", t.Verdict.Text}, {"remedy", t.Verdict.Remedy}}
 	if brief {
 		return writeFields(w, fields...)
@@ -138,12 +140,18 @@ func writeTrace(w io.Writer, t *admin.Trace, brief bool) error {
 		return err
 	}
 	for _, v := range t.Way {
-		writeVisit(w, &v)
+		writeVisit(w, &v, full)
 	}
 	return nil
 }
 
-func writeVisit(w io.Writer, v *admin.TraceVisit) {
+// idle reports lookups where a table's last flow sent the packet on as it was.
+func idle(s *admin.TraceStep) bool {
+	_, acts, ok := strings.Cut(s.Flow, ",priority=0 actions=")
+	return ok && strings.HasPrefix(acts, "goto_table:") && !strings.Contains(acts, ",") && len(s.Did) == 0
+}
+
+func writeVisit(w io.Writer, v *admin.TraceVisit, full bool) {
 	line := func(indent int, format string, args ...any) {
 		fmt.Fprintf(w, "%s%s\n", strings.Repeat(" ", indent), printable(fmt.Sprintf(format, args...)))
 	}
@@ -153,8 +161,18 @@ func writeVisit(w io.Writer, v *admin.TraceVisit) {
 		in += " (" + v.Name + ")"
 	}
 	line(0, "node %s, in by port %s: %s", v.Node, in, v.Packet)
-	for _, s := range v.Steps {
+	var passed []string
+	for i, s := range v.Steps {
 		at := 2 + 4*s.Depth
+		if !full && idle(&s) {
+			passed = append(passed, s.Table)
+			if i+1 < len(v.Steps) && v.Steps[i+1].Depth == s.Depth && idle(&v.Steps[i+1]) {
+				continue
+			}
+			line(at, "on through %s", strings.Join(passed, ", "))
+			passed = nil
+			continue
+		}
 		line(at, "table %s", s.Table)
 		if s.Flow == "" {
 			line(at+4, "no flow takes it: dropped")

@@ -15,6 +15,7 @@ import (
 func TestTrace(t *testing.T) {
 	newSite(t, newCloud(), false).golden("trace", words(
 		"trace vm01 icmp to vm02",
+		"trace vm01 icmp to vm02 --full",
 		"trace vm01 icmp to vm02 --brief",
 		"trace vm01 tcp/22 to vm02 --established",
 		"trace --node compute --in-port 3 --flow arp --brief",
