@@ -21,17 +21,16 @@ import (
 
 // float is a floating IP with what its node needs of it.
 type float struct {
-	Key      model.Key
-	Router   model.RouterID
-	Addr     netip.Addr
-	MAC      model.MAC // its own on the wire, so that only the node that serves it sends by it
-	Fixed    netip.Addr
-	Port     model.PortID
-	PortKey  model.Key
-	PortNet  model.NetworkID
-	PortHost model.NodeID
-	Network  model.NetworkID
-	Node     model.NodeID // that serves it; "": none
+	Key     model.Key
+	Router  model.RouterID
+	Addr    netip.Addr
+	MAC     model.MAC // its own on the wire, so that only the node that serves it sends by it
+	Fixed   netip.Addr
+	Port    model.PortID
+	PortKey model.Key
+	PortNet model.NetworkID
+	Network model.NetworkID
+	Node    model.NodeID // that serves it; "": none
 }
 
 func floatOf(r store.Reader, id string) (v float) {
@@ -49,7 +48,7 @@ func floatOf(r store.Reader, id string) (v float) {
 	}
 	node, _ := tables.Serving(r, &f)
 	return float{Key: f.Key, Router: f.Router, Addr: f.Addr, MAC: own.MAC, Fixed: f.Fixed,
-		Port: p.ID, PortKey: p.Key, PortNet: p.Network, PortHost: p.Host, Network: f.Network, Node: node}
+		Port: p.ID, PortKey: p.Key, PortNet: p.Network, Network: f.Network, Node: node}
 }
 
 // natZone is where a node translates for a port that it hosts, or else for a router whose gateway it is.
@@ -86,10 +85,10 @@ func (s *speaker) known(mark model.Key, state, mask uint32) []flow.Term {
 }
 
 // fresh are the terms of a packet that may begin a connection in the speaker's zone. One whose connection has no answer yet is
-// new too, but bears a mark or is translated.
+// new too, but translated.
 func (s *speaker) fresh() []flow.Term {
 	return []flow.Term{flow.IP(), flow.Reg(pipeline.RegRouter, uint32(s.router)), flow.CTZone(s.zone),
-		flow.CTMark(0, 0xffffffff), flow.CTState(flow.CTTrk|flow.CTNew, flow.CTTrk|flow.CTNew|flow.CTSNAT|flow.CTDNAT)}
+		flow.CTState(flow.CTTrk|flow.CTNew, flow.CTTrk|flow.CTNew|flow.CTSNAT|flow.CTDNAT)}
 }
 
 // commit translates and marks a new connection; how says the translation and the table after it.
@@ -128,7 +127,7 @@ func (s *speaker) inbound(c *compile.Context) {
 		again = append(again, flow.LoadReg(r, 0))
 	}
 	s.emit(c, l3Hairpin, pipeline.Hairpin, pipeline.PrioFloating, flow.Do(flow.Clone(append(again, flow.Resubmit(pipeline.InboundNAT))...)),
-		flow.IP(), net, flow.IPDst(own), flagged(pipeline.FlagRouted)) // what the loop brought back must not loop again
+		flow.IP(), net, flow.IPDst(own))
 }
 
 // outbound emits how packets that leave by the external network enter the tracker.
@@ -145,11 +144,7 @@ func (l *layer3) floatingIP(c *compile.Context) {
 	if string(f.Node) != c.Node || !e.Up || e.Tag == 0 || e.Net != f.Network {
 		return
 	}
-	local := f.Port
-	if string(f.PortHost) != c.Node {
-		local = ""
-	}
-	zone, ok := natZone(c, local, f.Router)
+	zone, ok := natZone(c, f.Port, f.Router)
 	if !ok {
 		return
 	}

@@ -226,3 +226,58 @@ func TestResolve(t *testing.T) {
 	})
 	c.punted("floating IP elsewhere", "gw1-0000000", c.sent("gw1-0000000", "172.16.1.22", ports4(1, 22)...), "gw", pipeline.PuntResolve)
 }
+
+// TestOwnHop reaches addresses that the node itself has though nobody observed them.
+func TestOwnHop(t *testing.T) {
+	c := standing(t, model.Flat, Options{})
+	c.do(func(tx *store.Txn) { c.float(tx, "f", "172.16.1.21", "near1-00000", "r1") })
+	c.got("request", "near2-00000", c.sent("near2-00000", "172.16.1.21", ports4(7, 22)...), "near1-00000")
+	c.got("answer", "near1-00000", c.sent("near1-00000", "172.16.1.11", ports4(22, 7)...), "near2-00000")
+	c.got("ours, but for no one", "gw1-0000000", c.sent("gw1-0000000", "fd16::11", ping6(129)...), "")
+}
+
+// TestStaleTranslation changes addresses under open sessions: none goes on under an address that is no more.
+func TestStaleTranslation(t *testing.T) {
+	c := standing(t, model.Flat, Options{})
+	c.do(func(tx *store.Txn) { c.float(tx, "f", "172.16.1.21", "far1-000000", "r1") })
+	gone := map[netip.Addr]bool{}
+	not := func(what string, from model.PortID, p sim.Packet) {
+		t.Helper()
+		for _, d := range c.fabric.Send(string(from), p).Deliveries {
+			if gone[d.Frame.Addr(openflow.FieldIPv4Src)] || gone[d.Frame.Addr(openflow.FieldIPv4Dst)] {
+				t.Errorf("%s: %s gets %s", what, d.To, d.Frame)
+			}
+		}
+	}
+	c.got("by the gateway", "near1-00000", c.sent("near1-00000", "8.8.8.8", ports4(1000, 53)...), outside)
+	c.got("by the floating IP", "far1-000000", c.sent("far1-000000", "8.8.8.8", ports4(1000, 53)...), outside)
+	c.got("to the floating IP", outside, c.fromOutside(c.port("f-f").MAC, "8.8.8.8", "172.16.1.21", ports4(1000, 22)...), "far1-000000")
+	c.do(func(tx *store.Txn) { // the gateway gets another address
+		p, _ := tables.Ports.Get(tx, "gw1")
+		p.FixedIPs = c.fixed("ext", "172.16.1.12")
+		if err := putPlugged(tx, p, 0, false); err != nil {
+			t.Fatal(err)
+		}
+	})
+	gone[netip.MustParseAddr("172.16.1.11")] = true
+	not("the gateway's old address", "near1-00000", c.sent("near1-00000", "8.8.8.8", ports4(1000, 53)...))
+	c.do(func(tx *store.Txn) { // the instance gets another floating IP
+		tables.FloatingIPs.Delete(tx, "f")
+		c.float(tx, "f2", "172.16.1.22", "far1-000000", "r1")
+	})
+	gone[netip.MustParseAddr("172.16.1.21")] = true
+	not("the old floating IP", "far1-000000", c.sent("far1-000000", "8.8.8.8", ports4(1000, 53)...))
+	mac := c.port("f-f2").MAC
+	c.got("to the new one", outside, c.fromOutside(mac, "8.8.8.8", "172.16.1.22", ports4(1001, 22)...), "far1-000000")
+	c.do(func(tx *store.Txn) { // the instance gets another address, and another instance its old one
+		p, _ := tables.Ports.Get(tx, "far1-000000")
+		p.FixedIPs = c.fixed("n1", "10.1.0.21 fd01::20")
+		if err := putPlugged(tx, p, 0, false); err != nil {
+			t.Fatal(err)
+		}
+		c.float(tx, "f2", "172.16.1.22", "far1-000000", "r1")
+		c.vm(tx, "heir-000000", "n1", "far", "10.1.0.20")
+	})
+	gone[netip.MustParseAddr("10.1.0.20")] = true
+	not("the old fixed address", outside, c.fromOutside(mac, "8.8.8.8", "172.16.1.22", ports4(1001, 22)...))
+}

@@ -3,9 +3,12 @@
 package netvirt
 
 import (
+	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
+	"nagare/internal/flow"
 	"nagare/internal/model"
 	"nagare/internal/pipeline"
 	"nagare/internal/sim"
@@ -38,7 +41,12 @@ func TestRouted(t *testing.T) {
 		c.got("closed", string(a.ID), c.sent(a.ID, b.FixedIPs[0].Addr.String(), ports4(1000, 23)...), "")
 		c.got("open", string(a.ID), c.sent(a.ID, b.FixedIPs[0].Addr.String(), ports4(1000, 22)...), string(b.ID))
 	}
-	c.got("nobody's address", "near1-00000", c.sent("near1-00000", "10.2.0.99", ping4(false)...), "")
+	if o := c.fabric.Trace("near1-00000", c.sent("near1-00000", "10.2.0.99", ping4(false)...)); len(o.Deliveries) > 0 || !strings.Contains(strings.Join(o.Trace, "\n"), " 70: priority 4 ") {
+		t.Errorf("nobody's address is not dropped as such:\n%s", strings.Join(o.Trace, "\n"))
+	}
+	linkLocalSource := sent6(c, "near1-00000", "fd02::10")
+	linkLocalSource.SetBytes(openflow.FieldIPv6Src, linkLocal(c.port("near1-00000").MAC).AsSlice())
+	c.got("link-local source", "near1-00000", linkLocalSource, "")
 	c.got("link-local", "near1-00000", c.sent("near1-00000", "169.254.1.1", ping4(false)...), "")
 	c.got("link-local", "near1-00000", sent6(c, "near1-00000", "fe80::1"), "")
 }
@@ -66,6 +74,18 @@ func TestRouterAnswers(t *testing.T) {
 	gw := c.port("gw1").MAC
 	f := c.got("ping from outside", outside, c.fromOutside(gw, outsideIP, "172.16.1.11", ping4(false)...), outside)
 	c.is("ping from outside", f, gw, neighbour, "172.16.1.11", outsideIP, 64)
+	vm := c.port("near1-00000")
+	for _, a := range []netip.Addr{netip.MustParseAddr("fd01::1"), linkLocal(c.port("if16").MAC)} {
+		nd := sim.New(flow.ICMPv6(), flow.ICMPType(solicit), flow.ICMPCode(0), flow.NDTarget(a), flow.NDSLL(vm.MAC), flow.EthSrc(vm.MAC), flow.EthDst(model.MAC{0x33, 0x33, 0xff, 0, 0, 1}), flow.IPSrc(host(vm.FixedIPs[1].Addr)))
+		f := c.got("solicitation", string(vm.ID), nd, string(vm.ID))
+		if f.Uint(openflow.FieldNDReserved) != 0xe0000000 || model.MAC(f.Bytes(openflow.FieldNDTLL)) != c.port("if16").MAC {
+			t.Fatalf("advertisement %s", f)
+		}
+	}
+	arp := sim.New(flow.ARPOp(1), flow.ARPSPA(vm.FixedIPs[0].Addr), flow.ARPSHA(vm.MAC), flow.ARPTPA(netip.MustParseAddr("10.1.0.1")), flow.EthSrc(vm.MAC), flow.EthDst(broadcast))
+	if f := c.got("ARP", string(vm.ID), arp, string(vm.ID)); model.MAC(f.Bytes(openflow.FieldARPSHA)) != c.port("if1").MAC {
+		t.Fatalf("answer %s", f)
+	}
 	f = c.got("ping from outside", outside, c.fromOutside(gw, "fd16::1", "fd16::11", ping6(128)...), outside)
 	c.is("ping from outside", f, gw, neighbour, "fd16::11", "fd16::1", 64)
 	c.got("another router's address", "other-00000", c.sent("other-00000", "10.2.0.1", ping4(false)...), outside) // by its default route
@@ -118,10 +138,12 @@ func TestExtraRoutes(t *testing.T) {
 		})
 	}
 	c.do(func(tx *store.Txn) { // the instance that forwards may send what is not its own
-		p, _ := tables.Ports.Get(tx, "far2-000000")
-		p.PortSecurity, p.SecurityGroups = false, nil
-		if err := putPlugged(tx, p, 2, false); err != nil {
-			t.Fatal(err)
+		for _, id := range []model.PortID{"far2-000000", "gw1-0000000"} {
+			p, _ := tables.Ports.Get(tx, id)
+			p.PortSecurity, p.SecurityGroups = false, nil
+			if err := putPlugged(tx, p, 0, false); err != nil {
+				t.Fatal(err)
+			}
 		}
 		c.resolved(tx, "172.16.1.200")
 	})
@@ -131,6 +153,17 @@ func TestExtraRoutes(t *testing.T) {
 	c.got("outer", "near1-00000", c.sent("near1-00000", "192.168.8.8", ports4(1, 2)...), outside)
 	c.got("default", "near1-00000", c.sent("near1-00000", "8.8.8.8", ports4(1, 2)...), "far2-000000")
 	c.got("on link", "near1-00000", c.sent("near1-00000", outsideIP, ports4(1, 2)...), outside)
+	c.got("default", "gw1-0000000", c.sent("gw1-0000000", "8.8.8.8", ports4(1, 2)...), "far2-000000")
+	for _, n := range campusNodes {
+		if fs := c.f.e.Faults(n); len(fs) > 0 {
+			t.Errorf("%s: %+v", n, fs)
+		}
+	}
+	routes("192.168.7.0/24", "10.2.0.20", "192.168.7.0/24", "10.1.0.30")
+	c.got("the lower of two", "near1-00000", c.sent("near1-00000", "192.168.7.7", ports4(1, 2)...), "gw1-0000000")
+	if len(c.f.e.Faults("near")) == 0 {
+		t.Error("two next hops to one prefix are no fault")
+	}
 	routes("192.168.7.0/24", "10.2.0.1", "192.168.9.0/24", "10.9.9.9")
 	c.got("a router's own address", "near1-00000", c.sent("near1-00000", "192.168.7.7", ports4(1, 2)...), outside) // by the default route
 	if len(c.f.e.Faults("near")) == 0 {
@@ -174,7 +207,7 @@ func TestNoFlowsElsewhere(t *testing.T) {
 	}
 	down(false)
 	for _, f := range c.f.flows("near") {
-		if k, _ := pipeline.UnpackCookie(f.Cookie); k.Kind == pipeline.KindRouter || k.Kind == pipeline.KindRouterInterface || f.Table == uint8(pipeline.RouteLookup) && f.Priority > 0 {
+		if k, _ := pipeline.UnpackCookie(f.Cookie); k.Kind == pipeline.KindRouter || k.Kind == pipeline.KindRouterInterface || (f.Table == uint8(pipeline.RouteLookup) || f.Table == uint8(pipeline.L3Forward)) && f.Priority > 0 {
 			t.Errorf("the router is down, but %s", f)
 		}
 	}
@@ -193,4 +226,72 @@ func TestNoFlowsElsewhere(t *testing.T) {
 			t.Errorf("%s: %d flows are left, want the %d from before the router", n, len(got), len(before[n]))
 		}
 	}
+}
+
+// TestHandedOverOnce wants no node to pass on what another handed it, and nothing but packets to be handed over.
+func TestHandedOverOnce(t *testing.T) {
+	c := standing(t, model.Flat, Options{})
+	var o sim.Outcome
+	p := c.sent("near1-00000", "8.8.8.8", ports4(1, 2)...)
+	p.SetUint(openflow.FieldTunID, uint64(vniOf(c, "n1")))
+	c.fabric.Inject(&o, c.switches["near"], c.numbers["near|"+tunnelName(model.VXLAN, tunnelAddr(0).String())], p, true)
+	if len(o.Deliveries)+len(o.Arrivals)+len(o.Errors) > 0 || strings.Contains(strings.Join(o.Trace, "\n"), "switch gw") {
+		t.Errorf("handed back:\n%s", strings.Join(o.Trace, "\n"))
+	}
+	v6 := c.sent("near1-00000", "2001:db8::8", ping6(128)...)
+	v6.SetBytes(openflow.FieldEthDst, macBytes(c.port("if1").MAC)) // the interface that speaks IPv4 only
+	if o := c.fabric.Trace("near1-00000", v6); len(o.Deliveries) > 0 || strings.Contains(strings.Join(o.Trace, "\n"), "switch gw") {
+		t.Errorf("what no router takes is handed over:\n%s", strings.Join(o.Trace, "\n"))
+	}
+}
+
+func vniOf(c *campus, id model.NetworkID) uint32 {
+	n, _ := tables.Networks.Get(c.st.Snapshot(), id)
+	return n.SegmentationID
+}
+
+func macBytes(m model.MAC) []byte { return m[:] }
+
+// TestPhysicalRouterInterface wants a fault for what is not carried, and nothing of it.
+func TestPhysicalRouterInterface(t *testing.T) {
+	c := newCampus(t, model.Flat, Options{})
+	c.do(func(tx *store.Txn) {
+		c.network(tx, "wired", model.Flat, "10.4.0.0/24")
+		n, _ := tables.Networks.Get(tx, "wired")
+		n.PhysicalNetwork = "other"
+		tables.Networks.Put(tx, "wired", n)
+		tables.Routers.Put(tx, "r1", model.Router{ID: "r1", RouterPlane: model.RouterPlane{Key: c.nextKey(), AdminStateUp: true}})
+		c.join(tx, "if1", "r1", "n1", model.OwnerRouterInterface, "10.1.0.1")
+		c.join(tx, "if4", "r1", "wired", model.OwnerRouterInterface, "10.4.0.1")
+		c.vm(tx, "near1-00000", "n1", "near", "10.1.0.10")
+		c.vm(tx, "near4-00000", "wired", "near", "10.4.0.10")
+	})
+	if l := strings.Join(faultLines(c.f.e, "near"), "\n"); !strings.Contains(l, "not carried yet") {
+		t.Errorf("no fault: %s", l)
+	}
+	tag := "tun_id=0x2000000000" // of flat networks
+	for _, f := range c.f.flows("near") {
+		if tb := pipeline.TableID(f.Table); tb >= pipeline.Routing && tb <= pipeline.L3Forward && (strings.Contains(f.String(), tag) || strings.Contains(f.String(), "10.4.0.")) {
+			t.Errorf("not carried, but %s", f)
+		}
+	}
+	c.got("into it", "near1-00000", c.sent("near1-00000", "10.4.0.10", ping4(false)...), "")
+}
+
+// TestRoutersMAC wants no instance to get what is for a router, whatever its allowed address pairs say.
+func TestRoutersMAC(t *testing.T) {
+	c := standing(t, model.Flat, Options{})
+	before := c.sent("near1-00000", "8.8.8.8", ports4(1, 2)...)
+	c.do(func(tx *store.Txn) {
+		p, _ := tables.Ports.Get(tx, "far1-000000")
+		p.AllowedPairs = []model.AddressPair{{MAC: c.port("if1").MAC, Prefix: netip.MustParsePrefix("10.1.0.0/24")}}
+		if err := putPlugged(tx, p, 0, false); err != nil {
+			t.Fatal(err)
+		}
+	})
+	c.got("to the router", "near1-00000", before, outside)
+	before.SetUint(openflow.FieldIPTTL, 64)
+	other := sim.New(flow.EthSrc(c.port("near1-00000").MAC), flow.EthDst(c.port("if1").MAC), flow.ARPOp(2), flow.ARPSPA(netip.MustParseAddr("10.1.0.10")),
+		flow.ARPSHA(c.port("near1-00000").MAC), flow.ARPTPA(netip.MustParseAddr("10.1.0.1")))
+	c.got("ARP to the router", "near1-00000", other, "")
 }

@@ -96,7 +96,7 @@ func declareForward() {
 		Table{
 			ID: Hairpin, Name: "hairpin", Profiles: Standard,
 			Purpose: "Packets to a floating or gateway address of this node enter again as if from outside.",
-			Match:   join(fIP, tunID, reg(7)), Kinds: Goto | Copy | Track | Set | Again, Sets: join(reg(0, 1, 3, 4, 7), one(openflow.FieldInPort), one(openflow.FieldInPort16)),
+			Match:   join(fIP, tunID), Kinds: Goto | Copy | Track | Set | Again, Sets: join(reg(0, 1, 3, 4, 7), one(openflow.FieldInPort), one(openflow.FieldInPort16)),
 			Next: []TableID{L2Forward}, Back: []TableID{InboundNAT}, Miss: missGoto(L2Forward),
 			Prios: []Priority{{Value: PrioFloating, Name: "floating", Profiles: Standard, What: "address of this node"}},
 		},
