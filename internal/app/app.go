@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -177,7 +178,7 @@ func (s *Server) openAPIs(ctx context.Context, logs *logs) error {
 	if s.cfg.DHCP == nativeDHCP {
 		c.NativeDHCP, c.DHCPServerHost = true, s.cfg.ServerName
 	}
-	c.MaxAddressPairs = s.cfg.MaxAddressPairs
+	c.MaxAddressPairs, c.Routers = s.cfg.MaxAddressPairs, s.cfg.Profile == standard
 	s.api = neutron.New(c)
 	return nil
 }
@@ -215,6 +216,9 @@ func (s *Server) run(ctx context.Context, logs *logs) error {
 	}
 	if s.cfg.DHCP == portDHCP {
 		g.Go(func() error { return s.placeDHCP(ctx) })
+	}
+	if s.cfg.Profile == standard {
+		g.Go(func() error { return s.placeGateways(ctx) })
 	}
 	g.Go(func() error { return s.hub.Serve(ctx, listeners.ovsdb, s.hub.ServeOVSDB) })
 	g.Go(func() error { return s.hub.Serve(ctx, listeners.openflow, s.hub.ServeOpenFlow) })
@@ -287,6 +291,47 @@ func (s *Server) authorize(r *http.Request, roles ...string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("%w: user %s has none of the roles %s", admin.ErrForbidden, p.UserName, strings.Join(roles, ", "))
+}
+
+// A node without either session for gatewayGrace gives its gateways up. Quicker fail-over takes more than the loss of a session
+// as evidence, since a node goes on forwarding without us.
+const (
+	gatewayGrace = 30 * time.Second
+	gatewayLook  = 5 * time.Second
+)
+
+// placeGateways gives routers' gateways a node when nodes come, change, go, stay away or come back.
+func (s *Server) placeGateways(ctx context.Context) error {
+	w := s.store.Watch()
+	defer w.Close()
+	look := time.NewTicker(gatewayLook)
+	defer look.Stop()
+	absent := map[model.NodeID]bool{}
+	for {
+		due := false
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
+			now := s.hub.Absent(gatewayGrace)
+			due, absent = !maps.Equal(now, absent), now
+		case <-w.C():
+			_, ch, ok := w.Take()
+			if !ok {
+				continue
+			}
+			due = ch.All
+			for _, r := range ch.Records {
+				due = due || r.Table == tables.Nodes.Name() && r.PlaneChanged
+			}
+		}
+		if !due {
+			continue
+		}
+		if err := s.api.PlaceGateways(ctx, absent); err != nil && ctx.Err() == nil {
+			s.log.Error("gateways not placed; the next change of a node tries again", "error", err)
+		}
+	}
 }
 
 // placeDHCP gives DHCP ports a node when nodes come or change.

@@ -276,6 +276,19 @@ func (h *Hub) do(ctx context.Context, f func()) error {
 	return h.Do(ctx, func(*compile.Engine) { f() })
 }
 
+// Absent are the nodes that have had neither session for as long as d, or since this process began.
+func (h *Hub) Absent(d time.Duration) map[model.NodeID]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := map[model.NodeID]bool{}
+	for id, t := range h.nodes {
+		if t.db == nil && t.of == nil && time.Since(t.since) >= d {
+			out[id] = true
+		}
+	}
+	return out
+}
+
 // Wait blocks until the engine and every live node (one with both sessions) have confirmed the revision.
 func (h *Hub) Wait(ctx context.Context, rev store.Revision) error {
 	for {

@@ -237,6 +237,18 @@ func mapDistinct[T any](in []T, f func(T) string) []string {
 
 func itoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
+// PhysicalNetworks: All -> physical networks that nodes map. The subject is a node.
+var PhysicalNetworks = func() *store.Derived {
+	d := store.DeclareDerived(Schema, "physical-networks", func(r store.Reader, subject string) (ms []store.Member) {
+		n, _ := Nodes.Get(r, model.NodeID(subject))
+		for name := range n.Mappings {
+			ms = append(ms, store.Member{Group: All, Name: name})
+		}
+		return ms
+	})
+	return store.From(d, Nodes, func(_ store.Reader, n model.Node) []string { return []string{string(n.ID)} })
+}()
+
 // DHCPTaps: node -> DHCP ports placed there whose tap we make ourselves, plugged or not. The subject is a port.
 var DHCPTaps = func() *store.Derived {
 	d := store.DeclareDerived(Schema, "dhcp-taps", func(r store.Reader, subject string) []store.Member {

@@ -121,7 +121,7 @@ func asDemo(o *client) {
 	for _, e := range o.list("extension", "list", "--network") {
 		aliases = append(aliases, fmt.Sprint(e["Alias"]))
 	}
-	if !slices.Contains(aliases, "security-group") || !slices.Contains(aliases, "provider") || slices.Contains(aliases, "router") {
+	if !slices.Contains(aliases, "security-group") || !slices.Contains(aliases, "provider") || !slices.Contains(aliases, "router") || slices.Contains(aliases, "dvr") {
 		t.Errorf("extensions %v", aliases)
 	}
 

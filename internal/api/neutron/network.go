@@ -209,6 +209,8 @@ func (w *work) provider(n *model.Network, in *values, recorded uint32) error {
 	switch {
 	case n.Type == "" && (n.PhysicalNetwork != "" || hasSeg):
 		return invalidInput("network_type required")
+	case n.Type == "" && n.External && w.api.cfg.Routers:
+		n.Type, n.PhysicalNetwork = w.externalType()
 	case n.Type == "":
 		n.Type = model.VXLAN
 	}
@@ -248,6 +250,22 @@ func (w *work) provider(n *model.Network, in *values, recorded uint32) error {
 		return conflict("TunnelIdInUse", "Unable to create the network. The tunnel ID %d is in use.", want)
 	}
 	return exhausted(err, conflict("NoNetworkAvailable", "Unable to create the network. No tenant network is available for allocation."))
+}
+
+// externalType is how an external network travels that was created without saying so: flat on the physical network, if nodes
+// map just one and no other network has it, so that routers can have a gateway there. Else it is like any other network.
+func (w *work) externalType() (model.NetworkType, string) {
+	var one string
+	for name := range tables.PhysicalNetworks.Members(w.tx, tables.All) {
+		if one != "" {
+			return model.VXLAN, ""
+		}
+		one = name
+	}
+	if _, taken := tables.NetworksBySegment.First(w.tx, tables.SegmentKey(model.Flat, one, 0)); one == "" || taken {
+		return model.VXLAN, ""
+	}
+	return model.Flat, one
 }
 
 func (w *work) takeMTU(n *model.Network, in *values) error {

@@ -620,3 +620,29 @@ func (w *world) forget(id model.NodeID) {
 		w.t.Fatal(err)
 	}
 }
+
+// TestExternalNetworkWithoutProvider: an external network of which nobody said how it travels is flat on the one physical
+// network that nodes map, as long as that is free and there is one only.
+func TestExternalNetworkWithoutProvider(t *testing.T) {
+	w := newWorld(t, withRouters)
+	kind := func(name string) string {
+		id := w.network("admin", fmt.Sprintf(`"name":%q,"router:external":true`, name))
+		n := w.do("admin", "GET", "/v2.0/networks/"+id, "", 200)
+		return fmt.Sprint(dig(n, "network", "provider:network_type"), " ", dig(n, "network", "provider:physical_network"))
+	}
+	if got := kind("none"); got != "vxlan <nil>" {
+		t.Errorf("no node maps anything: %s", got)
+	}
+	w.node("controller", "", map[string]string{"external": "br-ex"})
+	w.node("second", "", map[string]string{"external": "br-ex"})
+	if got := kind("first"); got != "flat external" {
+		t.Errorf("two nodes map one physical network: %s", got)
+	}
+	if got := kind("second"); got != "vxlan <nil>" {
+		t.Errorf("it is taken: %s", got)
+	}
+	w.node("third", "", map[string]string{"physnet2": "br-two"})
+	if got := kind("third"); got != "vxlan <nil>" {
+		t.Errorf("which of two is not for us to say: %s", got)
+	}
+}
