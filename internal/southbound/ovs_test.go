@@ -332,6 +332,15 @@ func reopen(t testing.TB, old *store.Store) *store.Store {
 		for id, v := range tables.Statuses.All(r) {
 			tables.Statuses.Put(tx, id, v)
 		}
+		for id, v := range tables.Routers.All(r) {
+			tables.Routers.Put(tx, id, v)
+		}
+		for id, v := range tables.Gateways.All(r) {
+			tables.Gateways.Put(tx, id, v)
+		}
+		for id, v := range tables.FloatingIPs.All(r) {
+			tables.FloatingIPs.Put(tx, id, v)
+		}
 		return nil
 	})
 	if err != nil {
