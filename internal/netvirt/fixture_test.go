@@ -38,10 +38,18 @@ type fixture struct {
 	}
 	Ports []struct {
 		ID, Net, MAC, Owner, Host, Subnet string
+		Router                            string // whose interface or gateway it is
 		IPs, Groups                       []string
 		Insecure                          bool
 		Pairs                             []struct{ MAC, IP string }
 	}
+	Routers []struct {
+		ID, Gateway string // a port's id
+		SNAT        bool
+		Routes      []struct{ To, Via string }
+	}
+	Floats     []struct{ ID, Net, IP, Holder, Port, Fixed, Router string }
+	Neighbours []struct{ Net, IP, MAC string }
 	// Interfaces of br-int: node -> interface -> number; an interface named tap<11> belongs to the port whose id starts so.
 	Interfaces map[string]map[string]uint32
 }
@@ -64,7 +72,8 @@ func (f *fixture) put(tx *store.Txn) {
 	}
 	for _, s := range f.Subnets {
 		tables.Subnets.Put(tx, model.SubnetID(s.ID), model.Subnet{ID: model.SubnetID(s.ID),
-			SubnetPlane: model.SubnetPlane{Network: model.NetworkID(s.Net), CIDR: netip.MustParsePrefix(s.CIDR), EnableDHCP: true}})
+			SubnetPlane: model.SubnetPlane{Network: model.NetworkID(s.Net), CIDR: netip.MustParsePrefix(s.CIDR), EnableDHCP: true,
+				Gateway: netip.MustParsePrefix(s.CIDR).Masked().Addr().Next()}})
 	}
 	for _, g := range f.Groups {
 		tables.SecurityGroups.Put(tx, model.SecurityGroupID(g.ID), model.SecurityGroup{ID: model.SecurityGroupID(g.ID),
@@ -81,7 +90,7 @@ func (f *fixture) put(tx *store.Txn) {
 	}
 	for i, p := range f.Ports {
 		port := model.Port{ID: model.PortID(p.ID), PortPlane: model.PortPlane{Key: model.Key(0x11 + i), Network: model.NetworkID(p.Net), MAC: model.MustMAC(p.MAC),
-			AdminStateUp: true, DeviceOwner: p.Owner, Host: model.NodeID(p.Host), PortSecurity: !p.Insecure}}
+			AdminStateUp: true, DeviceOwner: p.Owner, Host: model.NodeID(p.Host), PortSecurity: !p.Insecure}, DeviceID: p.Router}
 		for _, ip := range p.IPs {
 			port.FixedIPs = append(port.FixedIPs, model.FixedIP{Subnet: model.SubnetID(p.Subnet), Addr: netip.MustParseAddr(ip)})
 		}
@@ -99,6 +108,7 @@ func (f *fixture) put(tx *store.Txn) {
 			panic(err) // a fixture has few ports
 		}
 	}
+	f.putRouters(tx)
 	for node, ifs := range f.Interfaces {
 		for name, of := range ifs {
 			i := model.Interface{Node: model.NodeID(node), Name: name, OFPort: of}
@@ -110,6 +120,29 @@ func (f *fixture) put(tx *store.Txn) {
 			}
 			tables.Interfaces.Put(tx, model.InterfaceKey(i.Node, name), i)
 		}
+	}
+}
+
+func (f *fixture) putRouters(tx *store.Txn) {
+	for i, r := range f.Routers {
+		router := model.Router{ID: model.RouterID(r.ID), RouterPlane: model.RouterPlane{Key: model.Key(0x71 + i), AdminStateUp: true,
+			GatewayPort: model.PortID(r.Gateway), EnableSNAT: r.SNAT}}
+		for _, w := range r.Routes {
+			router.Routes = append(router.Routes, model.Route{Destination: netip.MustParsePrefix(w.To), NextHop: netip.MustParseAddr(w.Via)})
+		}
+		tables.Routers.Put(tx, router.ID, router)
+		if _, err := alloc.PlaceGateway(tx, router.ID, nil); err != nil {
+			panic(err)
+		}
+	}
+	for i, v := range f.Floats {
+		tables.FloatingIPs.Put(tx, model.FloatingIPID(v.ID), model.FloatingIP{ID: model.FloatingIPID(v.ID), FloatingIPPlane: model.FloatingIPPlane{
+			Key: model.Key(0x81 + i), Network: model.NetworkID(v.Net), Addr: netip.MustParseAddr(v.IP), FloatPort: model.PortID(v.Holder),
+			Port: model.PortID(v.Port), Fixed: netip.MustParseAddr(v.Fixed), Router: model.RouterID(v.Router)}})
+	}
+	for _, v := range f.Neighbours {
+		n := model.Neighbour{Network: model.NetworkID(v.Net), Addr: netip.MustParseAddr(v.IP), MAC: model.MustMAC(v.MAC)}
+		tables.Neighbours.Put(tx, model.NeighbourKey(n.Network, n.Addr), n)
 	}
 }
 

@@ -76,7 +76,12 @@ func faultLines(e *compile.Engine, node string) []string {
 // TestStandardGolden compiles each testdata/standard/*.txtar: intent.yaml and perhaps options.yaml in; <node>.flows, .groups,
 // .rows and .faults out.
 func TestStandardGolden(t *testing.T) {
-	files, err := filepath.Glob("testdata/standard/*.txtar")
+	goldens(t, "testdata/standard/*.txtar", layer2Alone, l2Lines)
+}
+
+// goldens compares what the nodes of archives are compiled to by a book, with lines for their flows.
+func goldens(t *testing.T, pattern string, book func(Options) *compile.Rulebook, flows func(*compile.Engine, string) []string) {
+	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no golden files: %v", err)
 	}
@@ -86,12 +91,12 @@ func TestStandardGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			st, e := loadStandard(t, ar)
+			st, e := loadBook(t, ar, book)
 			if st == nil {
 				t.Fatal("no intent.yaml")
 			}
 			texts := map[string]func(*compile.Engine, string) []string{
-				".flows": l2Lines, ".groups": groupLines, ".rows": rowLines, ".faults": faultLines}
+				".flows": flows, ".groups": groupLines, ".rows": rowLines, ".faults": faultLines}
 			compared := 0
 			for i, f := range ar.Files {
 				of := texts[filepath.Ext(f.Name)]
@@ -124,6 +129,11 @@ func TestStandardGolden(t *testing.T) {
 // loadStandard makes the store of an archive's intent.yaml and compiles layer 2 of the nodes that it has flows of.
 func loadStandard(t *testing.T, ar *txtar.Archive) (st *store.Store, e *compile.Engine) {
 	t.Helper()
+	return loadBook(t, ar, layer2Alone)
+}
+
+func loadBook(t *testing.T, ar *txtar.Archive, book func(Options) *compile.Rulebook) (st *store.Store, e *compile.Engine) {
+	t.Helper()
 	var o Options
 	var nodes []string
 	for _, f := range ar.Files {
@@ -141,5 +151,5 @@ func loadStandard(t *testing.T, ar *txtar.Archive) (st *store.Store, e *compile.
 	if st == nil {
 		return nil, nil
 	}
-	return st, compileBook(st, layer2Alone(o), pipeline.Standard, nodes...)
+	return st, compileBook(st, book(o), pipeline.Standard, nodes...)
 }
