@@ -39,7 +39,8 @@ func Gateways(r store.Reader, node model.NodeID) (hops []Hop) {
 }
 
 // Wanted is the next hop that a packet of kind PuntResolve lacks. The node is believed if it speaks on the network, and the
-// address if it is on a subnet there and not our own.
+// address if it is on a subnet there. It may be one of ours that another node serves, which answers like anybody else; the node's
+// own are known to its flows and never lacked.
 func Wanted(r store.Reader, p *Packet) (h Hop, ok bool) {
 	l, ok := linkByTag(r, p.Node, p.TunID)
 	if !ok || p.Kind != pipeline.PuntResolve {
@@ -49,10 +50,9 @@ func Wanted(r store.Reader, p *Packet) (h Hop, ok bool) {
 	return h, neighbourly(r, h)
 }
 
-// neighbourly reports whether there may be a host of somebody else's at an address: it is on a subnet, and neither the subnet's own
-// nor ours.
+// neighbourly reports whether there may be a host at an address: it is on a subnet, and not the subnet's own.
 func neighbourly(r store.Reader, h Hop) bool {
-	if !h.Addr.IsValid() || h.Addr.IsMulticast() || h.Addr.IsUnspecified() || ours(r, h.Network, h.Addr) {
+	if !h.Addr.IsValid() || h.Addr.IsMulticast() || h.Addr.IsUnspecified() {
 		return false
 	}
 	for s := range tables.SubnetsByNetwork.By(r, string(h.Network)) {
@@ -137,7 +137,7 @@ func Learned(r store.Reader, p *Packet) (h Hop, mac model.MAC, ok bool) {
 		return h, mac, false
 	}
 	if own, known := tables.PortsByAddress.First(r, tables.AddressKey(h.Network, h.Addr)); known && own.MAC != mac {
-		return h, mac, false // an instance on the external network: its port says which it is
+		return h, mac, false // a port of ours, or an instance on the external network: the store says which address it has
 	}
 	return h, mac, true
 }

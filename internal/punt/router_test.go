@@ -275,8 +275,12 @@ func TestNeighbours(t *testing.T) {
 	if h, ok := Wanted(snap, &resolve); !ok || h.Addr != resolve.NextHop || h.Network != ext {
 		t.Errorf("wanted %v %v", h, ok)
 	}
+	elsewhere := resolve // an address of ours that another node serves is asked for like any other
+	elsewhere.NextHop = float4
+	if h, ok := Wanted(snap, &elsewhere); !ok || h.Addr != float4 {
+		t.Errorf("wanted, our own on another node: %v %v", h, ok)
+	}
 	for what, change := range map[string]func(*Packet){
-		"our own":          func(p *Packet) { p.NextHop = float4 },
 		"off link":         func(p *Packet) { p.NextHop = netip.MustParseAddr("172.16.2.1") },
 		"broadcast":        func(p *Packet) { p.NextHop = netip.MustParseAddr("172.16.1.255") },
 		"network":          func(p *Packet) { p.NextHop = netip.MustParseAddr("172.16.1.0") },
@@ -295,6 +299,11 @@ func TestNeighbours(t *testing.T) {
 		Data: arp(gwMAC, outsider, 2, next4, gateway4)}
 	if h, mac, ok := Learned(snap, &heard); !ok || h != (Hop{ext, next4}) || mac != outsider {
 		t.Errorf("learned %v %v %v", h, mac, ok)
+	}
+	own := heard
+	own.Data = arp(gwMAC, floatMAC, 2, float4, gateway4)
+	if h, mac, ok := Learned(snap, &own); !ok || h != (Hop{ext, float4}) || mac != floatMAC {
+		t.Errorf("learned, our own by the MAC that it has: %v %v %v", h, mac, ok)
 	}
 	l := link{}
 	msg := append(append([]byte{136, 0, 0, 0, 0x60, 0, 0, 0}, next6.AsSlice()...), append([]byte{2, 1}, outsider[:]...)...)

@@ -101,7 +101,7 @@ func floatingStatus(v *view, f *model.FloatingIP) any {
 	if s, ok := tables.Statuses.Get(v.r, model.PortID(f.ID)); ok {
 		return s.Status
 	}
-	return model.StatusActive
+	return model.StatusDown // no node has confirmed it yet
 }
 
 func portDetails(v *view, f *model.FloatingIP) any {

@@ -116,9 +116,13 @@ func TestWalkthroughRouting(t *testing.T) {
 		t.Errorf("status of the gateway port: %v", got)
 	}
 	m = w.do("demo", "PUT", "/v2.0/floatingips/"+fip, `{"floatingip":{"port_id":"`+vm01+`"}}`, 200)
-	if f := m["floatingip"]; dig(f, "port_id") != vm01 || dig(f, "fixed_ip_address") != "10.11.12.3" || dig(f, "router_id") != id || dig(f, "status") != "ACTIVE" ||
+	if f := m["floatingip"]; dig(f, "port_id") != vm01 || dig(f, "fixed_ip_address") != "10.11.12.3" || dig(f, "router_id") != id || dig(f, "status") != "DOWN" ||
 		dig(f, "port_details", "name") != "vm01" || dig(f, "port_details", "network_id") != net || dig(f, "revision_number") != 1.0 {
 		t.Errorf("associated %v", f)
+	}
+	w.setStatus(model.PortID(fip), model.StatusActive) // the node that serves it has confirmed its flows
+	if got := w.names("demo", "floatingips?status=ACTIVE", "id"); !slices.Equal(got, []string{fip}) {
+		t.Errorf("confirmed, and active are %v", got)
 	}
 	if got := w.names("demo", "floatingips?floating_ip_address=172.16.1.4", "id"); !slices.Equal(got, []string{fip}) {
 		t.Errorf("by address: %v", got)
@@ -608,6 +612,10 @@ func TestPlaceGateways(t *testing.T) {
 	if at() != "third" || tables.Gateways.Len(w.st.Snapshot()) != 9 {
 		t.Errorf("somebody came, and it is on %q", at())
 	}
+	if m := w.do("demo", "GET", "/v2.0/floatingips/"+fip, "", 200); dig(m, "floatingip", "status") != "DOWN" {
+		t.Errorf("ACTIVE before its node has confirmed it")
+	}
+	w.setStatus(model.PortID(fip), model.StatusActive)
 	if m := w.do("demo", "GET", "/v2.0/floatingips/"+fip, "", 200); dig(m, "floatingip", "status") != "ACTIVE" {
 		t.Errorf("status %v", dig(m, "floatingip", "status"))
 	}
