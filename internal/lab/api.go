@@ -60,6 +60,7 @@ type (
 		Type     string   `json:"provider:network_type"`
 		Segment  int      `json:"provider:segmentation_id"`
 		External bool     `json:"router:external"`
+		Physical string   `json:"provider:physical_network"`
 		Project  string   `json:"project_id"`
 	}
 	apiSubnet struct {
@@ -70,9 +71,8 @@ type (
 		DHCP    bool   `json:"enable_dhcp"`
 	}
 	apiGroup struct {
-		ID      string `json:"id"`
-		Project string `json:"project_id"`
-		Name    string `json:"name"`
+		ID   string `json:"id"`
+		Name string `json:"name"`
 	}
 	apiPort struct {
 		ID          string `json:"id"`

@@ -88,6 +88,10 @@ func (l *Lab) startSSH(ctx context.Context, inst Instance) error {
 		return err
 	}
 	log := l.path("log", "ssh-"+inst.Name+".out")
+	// What an earlier one said would pass for this one's words, should it fail.
+	if err := os.Remove(log); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	p, err := spawn(nil, log, inNamespace(l.namespace(inst.Name), bin, "lab", "guest", "--hostname", inst.Name, "--accounts", dir)...)
 	if err != nil {
 		return fmt.Errorf("ssh server: %w", err)
@@ -97,7 +101,7 @@ func (l *Lab) startSSH(ctx context.Context, inst Instance) error {
 			return nil
 		}
 		if !p.Alive() {
-			return finalError{errors.New("it ended: " + tail(log, 5))}
+			return finalError{errors.New("it ended: " + tail(log, 15))}
 		}
 		return errors.New("it does not listen yet")
 	})

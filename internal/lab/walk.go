@@ -89,19 +89,18 @@ func (l *Lab) Walkthrough(ctx context.Context, o WalkOptions) ([]Statement, erro
 
 // walk is one run of the scenario.
 type walk struct {
-	l           *Lab
-	s           *State
-	out         io.Writer
-	demo        *api
-	admin       *api
-	single      bool
-	recorded    bool   // ids are those of the recording
-	classic     bool   // profile; the other is standard
-	native      bool   // the server answers DHCP
-	host        string // node of the instances
-	demoProject string // id
-	step        int
-	statements  []Statement
+	l          *Lab
+	s          *State
+	out        io.Writer
+	demo       *api
+	admin      *api
+	single     bool
+	recorded   bool   // ids are those of the recording
+	classic    bool   // profile; the other is standard
+	native     bool   // the server answers DHCP
+	host       string // node of the instances
+	step       int
+	statements []Statement
 }
 
 func (l *Lab) newWalk(ctx context.Context) (*walk, error) {
@@ -124,13 +123,6 @@ func (l *Lab) newWalk(ctx context.Context) (*walk, error) {
 	}
 	if w.admin, err = l.connect(ctx, s, "admin"); err != nil {
 		return nil, err
-	}
-	group, err := one[apiGroup](ctx, w.demo, "security-groups", "default")
-	if err != nil {
-		return nil, err
-	}
-	if group != nil {
-		w.demoProject = group.Project
 	}
 	return w, nil
 }

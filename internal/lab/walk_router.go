@@ -118,12 +118,12 @@ func ensure[T any](ctx context.Context, w *walk, as *api, user, collection, name
 // makeExternal is the operator's part: the network behind br-ex, and the machine that is the router there.
 func (w *walk) makeExternal(ctx context.Context) error {
 	network, err := ensure[apiNetwork](ctx, w, w.admin, "admin", "networks", walkExternal,
-		[]string{"network", "create", "--external", "--provider-network-type", "flat", "--provider-physical-network", externalNet, walkExternal},
-		[]string{"network", "show", walkExternal})
+		[]string{"network", "create", "--external", walkExternal}, []string{"network", "show", walkExternal})
 	if err != nil {
 		return err
 	}
 	w.equal(network.External, true, "%s is an external network", walkExternal)
+	w.equal(network.Type+" "+network.Physical, "flat "+externalNet, "it is the one behind br-ex: flat, on the physical network %s", externalNet)
 	subnet, err := ensure[apiSubnet](ctx, w, w.admin, "admin", "subnets", walkExternalSubnet,
 		[]string{"subnet", "create", "--network", walkExternal, "--subnet-range", walkExternalCIDR, walkExternalSubnet}, []string{"subnet", "show", walkExternalSubnet})
 	if err != nil {
@@ -131,13 +131,17 @@ func (w *walk) makeExternal(ctx context.Context) error {
 	}
 	w.equal(subnet.Gateway, upstreamAddress, "its subnet's gateway is %s", upstreamAddress)
 	w.equal(subnet.DHCP, true, "its subnet has DHCP on")
+	own, err := one[apiNetwork](ctx, w.demo, "networks", walkNetwork)
+	if err != nil {
+		return err
+	}
 	seen, err := one[apiNetwork](ctx, w.demo, "networks", walkExternal)
 	switch {
 	case err != nil:
 		return err
-	case seen == nil:
+	case own == nil || seen == nil:
 		err = errors.New("demo does not see it")
-	case seen.Project == "" || seen.Project == w.demoProject:
+	case seen.Project == "" || seen.Project == own.Project:
 		err = fmt.Errorf("its project is %q", seen.Project)
 	}
 	w.hold(err, "demo may use %s and does not own it", walkExternal)

@@ -85,7 +85,7 @@ func TestWalkthroughOnOneNode(t *testing.T) {
 	t.Parallel()
 	needOpenStackClient(t)
 	l := newLab(t)
-	walked(t, l, lab.WalkOptions{Up: lab.UpOptions{Nodes: []string{"controller"}, HostIP: "127.0.0.78"}, Until: 2})
+	walked(t, l, lab.WalkOptions{Up: lab.UpOptions{Nodes: []string{"controller"}, HostIP: "127.0.0.78"}, Until: 3})
 }
 
 // TestLabMendsItself kills what a lab runs, one after the other, and holds that Up
