@@ -15,7 +15,7 @@ func newLabInstanceCommand(f *labFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "instance",
 		Short:   "Add, move, remove and list instances",
-		Long:    "An instance is a network namespace plugged into a node's br-int as a hypervisor\nplugs a guest; it gets its address from the network by a real DHCP client.",
+		Long:    "An instance is a network namespace plugged into a node's br-int as a hypervisor\nplugs a guest, or a virtual machine (--vm); it gets its address from the network by a\nreal DHCP client.",
 		Example: "  sudo nagare lab instance add vm01 --network net01 --node compute\n  sudo nagare lab instance list",
 		Args:    cobra.NoArgs,
 		RunE:    showHelp,
@@ -35,7 +35,8 @@ func newLabInstanceAddCommand(f *labFlags) *cobra.Command {
 			"address. An instance that is there already is completed.",
 		Example: "  sudo nagare lab instance add vm01 --network net01 --node compute\n" +
 			"  sudo nagare lab instance add web --network net01 --node compute --security-group web\n" +
-			"  sudo nagare lab instance add vm01 --network net01 --node compute --ssh",
+			"  sudo nagare lab instance add vm01 --network net01 --node compute --ssh\n" +
+			"  sudo nagare lab instance add vm03 --network net01 --node compute --vm",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
@@ -59,6 +60,7 @@ func newLabInstanceAddCommand(f *labFlags) *cobra.Command {
 	c.Flags().StringVar(&o.Network, "network", "", "name or id of the network, as the user demo sees it")
 	c.Flags().StringVar(&o.Node, "node", "", "node that the instance runs on")
 	c.Flags().BoolVar(&o.SSH, "ssh", false, "give the instance an SSH server and a host name: login cirros, password cubswin:)")
+	c.Flags().BoolVar(&o.VM, "vm", false, "make it a virtual machine (User-Mode Linux, image by scripts/guest.sh) with an SSH server; same login")
 	c.Flags().StringSliceVar(&o.SecurityGroups, "security-group", nil, "name or id of a security group of demo's, for a new port (default: the group default)")
 	for _, required := range []string{"network", "node"} {
 		if err := c.MarkFlagRequired(required); err != nil {

@@ -28,6 +28,8 @@ type AddOptions struct {
 	SecurityGroups []string
 	// SSH gives the instance an SSH server; one that has it keeps it.
 	SSH bool
+	// VM makes the instance a virtual machine, which has an SSH server anyway.
+	VM bool
 }
 
 // Lease is what the instance's DHCP client was told.
@@ -58,7 +60,11 @@ func (l *Lab) AddInstance(ctx context.Context, o AddOptions) (*Added, error) {
 	if err := Require(); err != nil {
 		return nil, err
 	}
-	if o.SSH {
+	if o.VM {
+		if _, _, err := l.vmFiles(); err != nil {
+			return nil, err
+		}
+	} else if o.SSH {
 		if err := requireSSH(); err != nil {
 			return nil, err
 		}
@@ -143,8 +149,12 @@ func (l *Lab) prepare(ctx context.Context, s *State, o AddOptions) (Instance, er
 	if ok && (old.Node != o.Node || old.Network != network.ID) {
 		return none, fmt.Errorf("instance %s: runs on %s already: move it with 'nagare lab instance move %s --to %s', or remove it first with 'nagare lab instance rm %s'", o.Name, old.Node, o.Name, o.Node, o.Name)
 	}
+	if ok && o.VM && !old.VM {
+		return none, fmt.Errorf("instance %s: is there already and no virtual machine: remove it first with 'nagare lab instance rm %s'", o.Name, o.Name)
+	}
+	vm := o.VM || old.VM
 	inst := Instance{
-		Name: o.Name, Node: o.Node, Network: network.ID, MTU: network.MTU, SSH: o.SSH || old.SSH,
+		Name: o.Name, Node: o.Node, Network: network.ID, MTU: network.MTU, SSH: !vm && (o.SSH || old.SSH), VM: vm,
 		DeviceID: uuid.NewSHA1(uuid.NameSpaceDNS, []byte(l.Name+"/"+o.Name)).String(),
 	}
 	groups, err := groupIDs(ctx, demo, o.SecurityGroups)
@@ -230,6 +240,9 @@ func nodeNames(s *State) string {
 // in the way of a hypervisor: a tap of the port's name, with the port's id, MAC
 // and state in external_ids.
 func (l *Lab) plug(ctx context.Context, s *State, inst Instance) error {
+	if inst.VM {
+		return l.plugVM(ctx, inst)
+	}
 	ns, nodeNS, tap := l.namespace(inst.Name), l.namespace(inst.Node), inst.Tap()
 	if err := l.claim(s, ns); err != nil {
 		return err
@@ -258,6 +271,12 @@ func (l *Lab) plug(ctx context.Context, s *State, inst Instance) error {
 	); err != nil {
 		return err
 	}
+	return l.join(ctx, inst)
+}
+
+// join makes the instance's tap a port of its node's br-int and says whose it is.
+func (l *Lab) join(ctx context.Context, inst Instance) error {
+	tap := inst.Tap()
 	_, err := l.ovs(ctx, inst.Node, "ovs-vsctl", "--may-exist", "add-port", "br-int", tap,
 		"--", "set", "Interface", tap,
 		"external_ids:iface-id="+inst.PortID, "external_ids:attached-mac="+quoteOVS(inst.MAC),
@@ -304,6 +323,9 @@ func (l *Lab) RemoveInstance(ctx context.Context, name string) error {
 // both ends of the pair.
 func (l *Lab) unplug(ctx context.Context, s *State, inst Instance) error {
 	if _, err := l.ovs(ctx, inst.Node, "ovs-vsctl", "--if-exists", "del-port", "br-int", inst.Tap()); err != nil {
+		return err
+	}
+	if err := l.stopVM(ctx, inst); err != nil {
 		return err
 	}
 	if err := dropNamespace(ctx, l.namespace(inst.Name)); err != nil {

@@ -53,6 +53,9 @@ func (l *Lab) leasePath(instance string) string { return l.path("leases", instan
 // is announced, as a client should (RFC 2131 section 4.4.1) and busybox's does
 // not: others may remember the MAC of an instance that had the address before.
 func (l *Lab) lease(ctx context.Context, inst Instance) (Lease, time.Duration, error) {
+	if inst.VM {
+		return l.bootVM(ctx, inst)
+	}
 	ns := l.namespace(inst.Name)
 	if err := os.MkdirAll(l.path("leases"), 0o755); err != nil {
 		return Lease{}, 0, err

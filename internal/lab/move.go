@@ -38,6 +38,9 @@ func (l *Lab) MoveInstance(ctx context.Context, name, to string) (*Moved, error)
 	if !ok {
 		return nil, fmt.Errorf("instance %q: the lab has none of that name; see 'nagare lab instance list'", name)
 	}
+	if inst.VM {
+		return nil, fmt.Errorf("instance %s: is a virtual machine, and the lab's cannot be moved while they run: remove it and add it on %s", name, to)
+	}
 	if _, ok := s.node(to); !ok {
 		return nil, fmt.Errorf("node %q: the lab has %s", to, nodeNames(s))
 	}

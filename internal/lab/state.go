@@ -78,6 +78,7 @@ type Instance struct {
 	MAC      string `json:"mac"`
 	MTU      int    `json:"mtu"`
 	SSH      bool   `json:"ssh,omitempty"` // it has an SSH server
+	VM       bool   `json:"vm,omitempty"`  // it is a virtual machine
 }
 
 // Tap is the name of the instance's interface on its node.

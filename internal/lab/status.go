@@ -83,7 +83,10 @@ func (l *Lab) Status(ctx context.Context) (*Status, error) {
 		if inst.SSH && !l.sshRuns(inst.Name) {
 			st.State = "its SSH server does not run: run 'nagare lab up'"
 		}
-		if !haveNamespace(l.namespace(inst.Name)) {
+		if inst.VM && st.State == "ok" {
+			st.State = l.vmHealth(inst.Name)
+		}
+		if !inst.VM && !haveNamespace(l.namespace(inst.Name)) {
 			st.State = "namespace is gone: run 'nagare lab up'"
 		}
 		out.Healthy = out.Healthy && st.State == "ok"
@@ -139,7 +142,9 @@ func (l *Lab) ExecCommand(where string, argv []string) (program []string, env []
 	env = os.Environ()
 	if _, ok := s.node(where); ok {
 		env = append(slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, "OVS_") }), l.ovsEnv(where)...)
-	} else if _, ok := s.instance(where); !ok {
+	} else if inst, ok := s.instance(where); ok && inst.VM {
+		return nil, nil, errVM(where)
+	} else if !ok {
 		names := []string{nodeNames(s)}
 		for _, i := range s.Instances {
 			names = append(names, i.Name)

@@ -141,7 +141,7 @@ func (w *walk) alone(node string) error {
 			continue // it has ended
 		}
 		switch program := strings.TrimSpace(string(name)); {
-		case program == "ovsdb-server", program == "ovs-vswitchd", p == w.s.Processes[roleServer]:
+		case program == "ovsdb-server", program == "ovs-vswitchd", program == vmKernel, p == w.s.Processes[roleServer]:
 		default:
 			strangers = append(strangers, program)
 		}
