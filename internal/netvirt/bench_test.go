@@ -197,3 +197,80 @@ func BenchmarkGroupChange(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkRouterShare counts what a router, its interfaces, its gateway and a floating IP add: flows on a node that hosts an
+// instance of its networks, on the node that translates, and on all others together, which is nothing. It measures no time.
+func BenchmarkRouterShare(b *testing.B) {
+	for _, instances := range []int{5, 10, 20} {
+		s := cloud.Shape{Nodes: 40, Networks: 40, Ports: instances + 1, Standard: true}
+		for _, legs := range []int{1, 2} {
+			f := s.Follow()
+			home, gateway := string(cloud.Node(s.Host(0, 1))), string(cloud.Node(0))
+			concerned := map[string]bool{gateway: true}
+			for n := range legs {
+				for p := range instances {
+					concerned[string(cloud.Node(s.Host(n, p+1)))] = true
+				}
+			}
+			f.Change(func(tx *store.Txn) {
+				s.PutExternal(tx, 0)
+				s.PutFloatingIP(tx, 0)
+				if legs > 1 {
+					s.PutRouter(tx, 0)
+					s.Join(tx, 0, 0)
+				}
+			})
+			for _, c := range []struct {
+				what string
+				do   func(tx *store.Txn)
+			}{
+				{"router", func(tx *store.Txn) { s.PutRouter(tx, 0) }},
+				{"interface", func(tx *store.Txn) { s.Join(tx, 0, legs-1) }},
+				{"gateway", func(tx *store.Txn) { s.SetGateway(tx, 0) }},
+				{"floating-ip", func(tx *store.Txn) { s.Associate(tx, 0, 0, 0, 1) }},
+			} {
+				if legs > 1 && c.what == "router" {
+					continue
+				}
+				cost := f.Change(c.do) // each is on top of those before
+				b.Run(fmt.Sprintf("%s/networks=%d/instances=%d", c.what, legs, instances), func(b *testing.B) {
+					for b.Loop() {
+						continue
+					}
+					others := 0
+					for node, n := range cost.PerNode {
+						if !concerned[node] {
+							others += n
+						}
+					}
+					b.ReportMetric(0, "ns/op")
+					b.ReportMetric(float64(cost.PerNode[home]), "flows@home")
+					b.ReportMetric(float64(cost.PerNode[gateway]), "flows@gateway")
+					b.ReportMetric(float64(others), "flows@others")
+					b.ReportMetric(float64(cost.Units), "units")
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkFloatingIP associates a floating IP where 10 and where 10,000 are present. Taking it back is not counted.
+func BenchmarkFloatingIP(b *testing.B) {
+	for _, s := range floatedShapes {
+		f := s.Follow()
+		f.Floated()
+		b.Run(fmt.Sprintf("present=%d", s.Instances()), func(b *testing.B) {
+			var sum, commit time.Duration
+			var c cloud.Cost
+			for b.Loop() {
+				c = f.Change(func(tx *store.Txn) { s.Associate(tx, 0, 0, 0, 1) })
+				sum, commit = sum+c.Compile, commit+c.Commit
+				f.Change(func(tx *store.Txn) { s.Disassociate(tx, 0) })
+			}
+			b.ReportMetric(float64(sum.Nanoseconds())/float64(b.N), "ns/op")
+			b.ReportMetric(float64(commit.Nanoseconds())/float64(b.N), "commit-ns/op")
+			b.ReportMetric(float64(c.Units), "units/op")
+			b.ReportMetric(float64(c.Flows), "flows/op")
+		})
+	}
+}

@@ -160,3 +160,99 @@ func hostsOfGroup(f *cloud.Follower, tenant int) map[string]bool {
 	}
 	return hosts
 }
+
+// TestRouterCostIsLocal builds a router up: only nodes with an instance of a network that it joins hear of it, and its gateway's
+// node. What they hear is a number of flows for the router, some for each instance of its networks, and nothing for the cloud.
+func TestRouterCostIsLocal(t *testing.T) {
+	var at [3]cloud.Cost
+	var second []int // flows of the second interface on a node that had nothing of its network, at 5, 10 and 20 instances
+	for _, shape := range []cloud.Shape{{Networks: 40, Ports: 6}, {Networks: 240, Ports: 6}, {Networks: 40, Ports: 11}, {Networks: 40, Ports: 21}} {
+		shape.Nodes, shape.Standard = 40, true // each has a tunnel to each for some network
+		f := shape.Follow()
+		hosts := map[string]bool{}
+		counted := func(what string, c cloud.Cost, want int) {
+			t.Helper()
+			if len(c.PerNode) != want {
+				t.Errorf("%+v: %s changes flows on %d nodes, want %d", shape, what, len(c.PerNode), want)
+			}
+			for node, n := range c.PerNode {
+				if !hosts[node] {
+					t.Errorf("%+v: %s changes %d flows on %s, which has nothing to do with it", shape, what, n, node)
+				}
+			}
+		}
+		instances := shape.Ports - 1
+		home := string(cloud.Node(f.Host(0, 1)))
+		f.Change(func(tx *store.Txn) { f.PutExternal(tx, 0) })
+		counted("a router without interfaces", f.Change(func(tx *store.Txn) { f.PutRouter(tx, 0) }), 0)
+		var costs [3]cloud.Cost
+		for n := range 2 {
+			for p := range instances {
+				hosts[string(cloud.Node(f.Host(n, p+1)))] = true
+			}
+			costs[n] = f.Change(func(tx *store.Txn) { f.Join(tx, 0, n) })
+			counted("an interface", costs[n], len(hosts))
+		}
+		if got := costs[0].PerNode[home]; got > 18+instances {
+			t.Errorf("%+v: the first interface brings %d flows to a node, want at most 18 and 1 for each of %d instances", shape, got, instances)
+		}
+		second = append(second, costs[1].PerNode[home])
+		if got := costs[1].PerNode[home]; got > 2+5*instances {
+			t.Errorf("%+v: a second interface brings %d flows to a node, want at most 2 and 5 for each of %d instances that it can reach now", shape, got, instances)
+		}
+		hosts[string(cloud.Node(0))] = true
+		costs[2] = f.Change(func(tx *store.Txn) { f.SetGateway(tx, 0) })
+		counted("a gateway", costs[2], len(hosts))
+		if got := costs[2].PerNode[home]; got > 6 {
+			t.Errorf("%+v: a gateway brings %d flows to a node that is not its own, want at most 6", shape, got)
+		}
+		if gone := f.Change(func(tx *store.Txn) { f.Leave(tx, 0, 1) }); gone.PerNode[home] < costs[1].PerNode[home] {
+			t.Errorf("%+v: an interface that goes takes %d flows from a node, it had brought %d", shape, gone.PerNode[home], costs[1].PerNode[home])
+		}
+		if shape.Networks == 240 {
+			for i, c := range costs {
+				if c.Units != at[i].Units || c.Flows != at[i].Flows || c.Groups != at[i].Groups {
+					t.Errorf("step %d runs %d units, changes %d flows, %d groups at 40 networks; %d, %d, %d at 240",
+						i, at[i].Units, at[i].Flows, at[i].Groups, c.Units, c.Flows, c.Groups)
+				}
+			}
+		} else if shape.Ports == 6 {
+			at = costs
+		}
+	}
+	if five, ten := second[2]-second[0], second[3]-second[2]; ten != 2*five {
+		t.Errorf("5 instances more cost %d flows on a node, then 10 more %d: want twice that", five, ten)
+	}
+}
+
+// TestFloatingIPCostIsFlat associates a floating IP where 10 are present and where 10,000 are, all but it in use: the same units
+// run and the same flows change, on the node that translates alone.
+func TestFloatingIPCostIsFlat(t *testing.T) {
+	var at [2]cloud.Cost
+	for _, s := range floatedShapes {
+		f := s.Follow()
+		f.Floated()
+		had := f.Flows(f.Engine)
+		costs := [2]cloud.Cost{f.Change(func(tx *store.Txn) { f.Associate(tx, 0, 0, 0, 1) }), f.Change(func(tx *store.Txn) { f.Disassociate(tx, 0) })}
+		for i, c := range costs {
+			what := []string{"association", "disassociation"}[i]
+			if c.Flows == 0 || c.Flows > 10 || c.Units > 2 || c.Groups != 0 {
+				t.Errorf("%d floating IPs: %s runs %d units and changes %d flows, %d groups; want at most 2 and 10, none", f.Instances(), what, c.Units, c.Flows, c.Groups)
+			}
+			if gw := string(cloud.Node(0)); len(c.PerNode) != 1 || c.PerNode[gw] != c.Flows {
+				t.Errorf("%d floating IPs: %s changes flows on %v, want %s alone", f.Instances(), what, c.PerNode, gw)
+			}
+			if at[i].Units == 0 {
+				at[i] = c
+			} else if c.Units != at[i].Units || c.Flows != at[i].Flows {
+				t.Errorf("%s runs %d units and changes %d flows at 10 floating IPs, %d and %d at %d", what, at[i].Units, at[i].Flows, c.Units, c.Flows, f.Instances())
+			}
+		}
+		if has := f.Flows(f.Engine); has != had {
+			t.Errorf("%d floating IPs: %d flows before, %d after", f.Instances(), had, has)
+		}
+	}
+}
+
+// floatedShapes are clouds of 10 and of 10,000 instances, for Floated. One of their three nodes maps the external network.
+var floatedShapes = []cloud.Shape{{Nodes: 3, Networks: 10, Ports: 2, Standard: true}, {Nodes: 3, Networks: 10, Ports: 1001, Standard: true}}
