@@ -35,13 +35,15 @@ type cloud struct {
 	nodes   []*node
 	nets    []string // ids
 	subnets []string
-	groups  []string // a tenant's
+	groups  []string          // a tenant's
+	routers []string          // a tenant's; none in the classic profile
+	doors   map[string]string // MAC address of the router's interface, by network
 	ports   map[int]string
 	watched bool
 	empty   float64 // nagare's resident memory before there was a port
 }
 
-// raise starts everything and makes networks, subnets and groups. Ids of the ports from first on are known beforehand: those
+// raise starts everything and makes networks, subnets, groups and, in the standard profile, routers. Ids of the ports from first on are known beforehand: those
 // of ports that are plugged before they are created.
 func raise(h *host.Host, o *options, w work, first, known int, serve ...string) *cloud {
 	ids := ""
@@ -64,7 +66,7 @@ func raise(h *host.Host, o *options, w work, first, known int, serve ...string) 
 		n.open()
 	}
 	for t := range w.tenants() {
-		limits := object{"network": -1, "subnet": -1, "port": -1, "security_group": -1, "security_group_rule": -1}
+		limits := object{"network": -1, "subnet": -1, "port": -1, "security_group": -1, "security_group_rule": -1, "router": -1}
 		h.Must(c.srv.call(h.Context(), "PUT", c.srv.neutron, "/v2.0/quotas/"+project(t), object{"quota": limits}, nil))
 		g := c.srv.mustCreate("security_group", object{"name": fmt.Sprint("tenant ", t), "project_id": project(t)})
 		c.groups = append(c.groups, g) // which lets everything out, as every group of Neutron's
@@ -83,10 +85,47 @@ func raise(h *host.Host, o *options, w work, first, known int, serve ...string) 
 		c.nets = append(c.nets, net)
 		c.subnets = append(c.subnets, c.srv.mustCreate("subnet", object{"network_id": net, "project_id": p, "ip_version": 4,
 			"cidr": w.cidr(n).String(), "gateway_ip": w.gateway(n)}))
+		if o.routed() {
+			r := c.routerOf(n)
+			h.Must(c.srv.call(h.Context(), "PUT", c.srv.neutron, "/v2.0/routers/"+r+"/add_router_interface", object{"subnet_id": c.subnets[n]}, nil))
+		}
+	}
+	if o.routed() {
+		c.findDoors()
 	}
 	h.Must(c.settled())
 	c.empty = resident(c.srv.cmd.Process.Pid)
 	return c
+}
+
+// routed reports whether the work has routers, as the peers' has.
+func (o *options) routed() bool { return o.profile != "classic" }
+
+// routerOf is the router of the n-th network's tenant, which is made with the tenant's first network.
+func (c *cloud) routerOf(n int) string {
+	t := c.tenantOf(n)
+	if t == len(c.routers) {
+		c.routers = append(c.routers, c.srv.mustCreate("router", object{"name": fmt.Sprint("router", t), "project_id": project(t)}))
+	}
+	return c.routers[t]
+}
+
+// findDoors asks for the MAC addresses of the routers' interfaces.
+func (c *cloud) findDoors() {
+	var got struct {
+		Ports []struct {
+			Network string `json:"network_id"`
+			MAC     string `json:"mac_address"`
+		}
+	}
+	c.h.Must(c.srv.call(c.h.Context(), "GET", c.srv.neutron, "/v2.0/ports?device_owner=network:router_interface&fields=network_id&fields=mac_address", nil, &got))
+	c.doors = map[string]string{}
+	for _, p := range got.Ports {
+		c.doors[p.Network] = p.MAC
+	}
+	if len(c.doors) != len(c.nets) {
+		c.h.Fatalf("%d networks have a router's interface, want %d", len(c.doors), len(c.nets))
+	}
 }
 
 // post creates a port of the workload.
@@ -252,6 +291,7 @@ func (c *cloud) spent() bill {
 // traced counts pairs of ports by whether a packet gets from one to the other.
 type traced struct {
 	delivered, lost int
+	routed          int    // of those delivered, across a router
 	fault           string // of the first that was lost
 }
 
@@ -259,10 +299,14 @@ func (t traced) String() string {
 	if t.delivered+t.lost == 0 {
 		return "no pairs to trace"
 	}
-	return fmt.Sprintf("%d of %d traced pairs delivered", t.delivered, t.delivered+t.lost)
+	text := fmt.Sprintf("%d of %d traced pairs delivered", t.delivered, t.delivered+t.lost)
+	if t.routed > 0 {
+		text += fmt.Sprintf(", %d of them routed", t.routed)
+	}
+	return text
 }
 
-// verify follows TCP/22 between pairs of ports through both of their switches.
+// verify follows TCP/22 between pairs of ports through both of their switches, half of them across a router.
 func (c *cloud) verify(w work) (t traced) {
 	var numbers []map[string]uint32
 	for _, n := range c.nodes {
@@ -270,29 +314,37 @@ func (c *cloud) verify(w work) (t traced) {
 		c.h.Must(err)
 		numbers = append(numbers, m)
 	}
-	for _, p := range w.pairs(c.o.pairs) {
+	for _, p := range w.pairs(c.o.pairs, c.o.routed()) {
 		if err := c.reaches(numbers, p[0], p[1]); err != nil {
 			if t.lost++; t.fault == "" {
 				t.fault = err.Error()
 			}
 			continue
 		}
-		t.delivered++
+		if t.delivered++; c.netOf(p[0]) != c.netOf(p[1]) {
+			t.routed++
+		}
 	}
 	return t
 }
 
 func (c *cloud) reaches(numbers []map[string]uint32, a, b int) error {
 	na, nb := c.nodeOf(a), c.nodeOf(b)
-	packet := fmt.Sprintf("tcp,dl_src=%s,dl_dst=%s,nw_src=%s,nw_dst=%s,nw_ttl=64,tcp_src=4000,tcp_dst=22", c.mac(a), c.mac(b), c.ip(a), c.ip(b))
+	packet := func(src, dst string, ttl int) string {
+		return fmt.Sprintf("tcp,dl_src=%s,dl_dst=%s,nw_src=%s,nw_dst=%s,nw_ttl=%d,tcp_src=4000,tcp_dst=22", src, dst, c.ip(a), c.ip(b), ttl)
+	}
+	sent, there := packet(c.mac(a), c.mac(b), 64), packet(c.mac(a), c.mac(b), 64)
+	if la, lb := c.netOf(a), c.netOf(b); la != lb {
+		sent, there = packet(c.mac(a), c.doors[c.nets[la]], 64), packet(c.doors[c.nets[lb]], c.mac(b), 63)
+	}
 	to := strconv.Itoa(int(numbers[nb][c.tap(b)]))
-	out, network, text := c.nodes[na].trace(fmt.Sprintf("in_port=%d,%s", numbers[na][c.tap(a)], packet))
+	out, network, text := c.nodes[na].trace(fmt.Sprintf("in_port=%d,%s", numbers[na][c.tap(a)], sent))
 	if na != nb {
 		tunnel := strconv.Itoa(int(numbers[na][netvirt.TunnelName(vtep(nb))]))
 		if !slices.Contains(out, tunnel) || network == "" {
 			return fmt.Errorf("port %d to %d: does not leave node %d by the tunnel to node %d:\n%s", a, b, na, nb, text)
 		}
-		out, _, text = c.nodes[nb].trace(fmt.Sprintf("in_port=%d,tun_id=%s,%s", numbers[nb][netvirt.TunnelName(vtep(na))], network, packet))
+		out, _, text = c.nodes[nb].trace(fmt.Sprintf("in_port=%d,tun_id=%s,%s", numbers[nb][netvirt.TunnelName(vtep(na))], network, there))
 	}
 	if !slices.Contains(out, to) {
 		return fmt.Errorf("port %d to %d: does not come out of %s on node %d:\n%s", a, b, c.tap(b), nb, text)

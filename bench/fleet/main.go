@@ -4,8 +4,9 @@
 // theirs: the rows 1 to 6, 8 and 9 of the scoreboard, and DHCP.
 //
 // Each node is a private ovsdb-server and ovs-vswitchd with simulated devices; nagare is the program itself with an empty, durable
-// data directory, asked by its Neutron API. The workload's arithmetic is that of the peers' runner (work.go); routers, which
-// nagare does not have yet, are left out of ours and are in theirs.
+// data directory, asked by its Neutron API. The workload's arithmetic is that of the peers' runner (work.go): one
+// router per tenant with an interface in each of its networks, and half of the traced pairs cross it. The classic profile runs
+// without routers.
 //
 // A clock stops when three things hold, the latest of which counts: every port is ACTIVE and every node in sync by the server's
 // word; no number of flows has changed for a second; and packets traced through the switches at both ends of pairs of ports
@@ -29,6 +30,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -173,6 +175,9 @@ func run(ctx context.Context, o *options) error {
 	}
 	if o.wants("1", "2", "9") {
 		shapes := []work{{1, 0, 2}, {o.networks, 0, o.nodes[0]}}
+		if o.routed() { // two networks, so that half of the pairs are routed
+			shapes = slices.Insert(shapes, 1, work{2, 0, 2})
+		}
 		if o.wants("2", "9") {
 			for _, b := range o.base {
 				shapes = append(shapes, work{max(b/50, 5), b, o.nodes[0]})

@@ -104,7 +104,7 @@ func (r *report) bulk(h *host.Host, w work, first bool) {
 	r.add("3", "bulk, CPU per 1,000 ports", span(per), peer(span(peerPer)+" without any API"), against(per.Seconds(), peerPer.Seconds()), "≤ 0.2", b.bill.String())
 	r.add("3", "  the same with the peer's API", span(per), peer(span(peerPer+305*time.Second)), against(per.Seconds(), peerPer.Seconds()+305), "≤ 0.05", "Neutron 21 and its database: 305 s (recorded)")
 	r.add("5", "flows per node and port present", fmt.Sprintf("%.1f", (b.flows-b.base)/float64(w.ports)), peer(fmt.Sprintf("%.1f", (p.flows-p.base)/float64(w.ports))),
-		against(b.flows-b.base, p.flows-p.base), "≤ 0.5", fmt.Sprintf("%s flows a node on %d nodes; OVN's include those of routers", count(b.flows), w.nodes))
+		against(b.flows-b.base, p.flows-p.base), "≤ 0.5", fmt.Sprintf("%s flows a node on %d nodes; %s include those of routers", count(b.flows), w.nodes, map[bool]string{true: "both", false: "OVN's"}[r.o.routed()]))
 	r.add("6", "memory with the ports, central", mb(b.central), peer(mb(p.central)), against(b.central, p.central), "≤ 0.3", fmt.Sprintf("resident memory of nagare, %s of it before there was a port; of OVN's two databases and northd", mb(b.empty)))
 	r.add("6", "  on each node", "0", peer(mb(p.perNode)), "", "0", "ovn-controller; Open vSwitch itself is not counted")
 	if !withLimit {
@@ -241,7 +241,10 @@ func (r *report) text() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "nagare, profile %s, on %d cores (%s), %s with simulated devices; %d round(s). Peer: %s.\n", r.o.profile, runtime.NumCPU(), runtime.GOARCH, version, r.o.rounds, peer)
-	b.WriteString("Not in our work: routers (nagare has none yet). Not in OVN's: an API server. CPU is of all processes of a system; wall-clock times depend on the load.\n\n")
+	if !r.o.routed() {
+		b.WriteString("Not in our work: routers (the classic profile runs without them here). ")
+	}
+	b.WriteString("Not in OVN's: an API server. CPU is of all processes of a system; wall-clock times depend on the load.\n\n")
 	b.WriteString(board.Table(append([][]string{{"row", "figure", "nagare", "peer or limit", "ratio", "bar", "how"}}, r.rows...)))
 	return b.String()
 }

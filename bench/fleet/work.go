@@ -60,13 +60,18 @@ func ipv4(n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 }
 
-// pairs are ports that must reach each other: in one network, on most occasions on two nodes; the first of them are those of the
-// peers' runner. Its other half crosses routers, which nagare does not have yet.
-func (w work) pairs(k int) [][2]int {
+// pairs are ports that must reach each other, by the arithmetic of the peers' runner: in one network, on most occasions on two
+// nodes; and, where the networks have routers, every second pair in two networks of a tenant.
+func (w work) pairs(k int, routed bool) [][2]int {
 	var out [][2]int
 	for i := 0; len(out) < k && i < 50*k; i++ {
-		a := i * 7919 % w.ports
-		if b := a + w.nets*(1+i%7); b < w.ports {
+		a := i * 7919 % max(w.ports, 1)
+		b := a + w.nets*(1+i%7)
+		if routed && len(out)%2 == 0 && w.nets > 1 {
+			first := w.tenantOf(w.netOf(a)) * perTenant
+			b = a - w.netOf(a) + first + (w.netOf(a)-first+1)%min(perTenant, w.nets-first)
+		}
+		if a != b && b < w.ports {
 			out = append(out, [2]int{a, b})
 		}
 	}

@@ -43,16 +43,24 @@ func TestWork(t *testing.T) {
 	if got := w.tenants(); got != 2 {
 		t.Errorf("%v: %d tenants", w, got)
 	}
-	pairs := w.pairs(24)
-	if len(pairs) != 24 {
-		t.Errorf("%v: %d pairs", w, len(pairs))
-	}
-	for _, p := range pairs {
-		if w.netOf(p[0]) != w.netOf(p[1]) || p[0] == p[1] || p[1] >= w.ports {
-			t.Errorf("%v: pair %v", w, p)
+	for _, routed := range []bool{false, true} {
+		pairs, across := w.pairs(24, routed), 0
+		for _, p := range pairs {
+			if w.netOf(p[0]) != w.netOf(p[1]) {
+				across++
+			}
+			if w.tenantOf(w.netOf(p[0])) != w.tenantOf(w.netOf(p[1])) || p[0] == p[1] || p[1] >= w.ports {
+				t.Errorf("%v: pair %v", w, p)
+			}
+		}
+		if want := map[bool]int{true: 12}[routed]; len(pairs) != 24 || across != want {
+			t.Errorf("%v: %d pairs, %d of them across a router, want 24 and %d", w, len(pairs), across, want)
 		}
 	}
-	if got := (work{10, 10, 4}).pairs(24); got != nil {
+	if got := (work{1, 40, 2}).pairs(24, true); len(got) != 24 {
+		t.Errorf("one network: %d pairs", len(got))
+	}
+	if got := (work{10, 10, 4}).pairs(24, false); got != nil {
 		t.Errorf("pairs of networks with one port: %v", got)
 	}
 }
