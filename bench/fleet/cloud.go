@@ -66,7 +66,10 @@ func raise(h *host.Host, o *options, w work, first, known int, serve ...string) 
 		n.open()
 	}
 	for t := range w.tenants() {
-		limits := object{"network": -1, "subnet": -1, "port": -1, "security_group": -1, "security_group_rule": -1, "router": -1}
+		limits := object{"network": -1, "subnet": -1, "port": -1, "security_group": -1, "security_group_rule": -1}
+		if o.routed() {
+			limits["router"] = -1
+		}
 		h.Must(c.srv.call(h.Context(), "PUT", c.srv.neutron, "/v2.0/quotas/"+project(t), object{"quota": limits}, nil))
 		g := c.srv.mustCreate("security_group", object{"name": fmt.Sprint("tenant ", t), "project_id": project(t)})
 		c.groups = append(c.groups, g) // which lets everything out, as every group of Neutron's
