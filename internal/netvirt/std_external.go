@@ -48,6 +48,10 @@ func (l *layer3) externalNetwork(c *compile.Context) {
 // node's own addresses come before what anybody once observed of them.
 func (l *layer3) nextHopOf(c *compile.Context) {
 	o, ok := tables.Neighbours.Get(c, c.Subject)
+	// What another node serves has the MAC address that the store says: the observation may be of the address's last owner.
+	if own, known := tables.PortsByAddress.First(c, tables.AddressKey(o.Network, o.Addr)); ok && known {
+		o.MAC = own.MAC
+	}
 	if !ok || o.MAC.IsZero() || o.MAC.IsMulticast() {
 		return
 	}
