@@ -13,7 +13,7 @@ import (
 func TestWalkthroughStandard(t *testing.T) {
 	t.Parallel()
 	s := nameSite(t)
-	s.walk("--ids", "recorded")
+	s.walk("--ids", "recorded", "--until", "2")
 	s.must(s.lab("status")...)
 	for _, node := range []string{controller, compute} {
 		if n := strings.Count(s.ovs(node, "ovs-vsctl", "list-ports", "br-int"), "vxlan-"); n != 0 {
@@ -29,7 +29,8 @@ func TestWalkthroughStandard(t *testing.T) {
 			t.Errorf("after bad input, %s: %v", node, err)
 		}
 	}
-	s.walk() // goes on from where it is
+	s.part("Routers", (*site).walkOn)
+	s.part("AuthorsWithRouters", authors)
 	if !t.Failed() {
 		s.part("Down", down)
 	}
