@@ -39,7 +39,6 @@ type cloud struct {
 	routers []string          // a tenant's; none in the classic profile
 	doors   map[string]string // MAC address of the router's interface, by network
 	ports   map[int]string
-	watched bool
 	empty   float64 // nagare's resident memory before there was a port
 }
 

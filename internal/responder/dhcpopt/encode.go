@@ -59,7 +59,7 @@ func (k kind) encode(s string) ([]byte, error) {
 		case k == address && len(b) != 4:
 			return nil, errors.New("want one address")
 		case k == pairs && len(b)%8 != 0:
-			return nil, errors.New("want pairs of addresses: destination,gateway,...")
+			return nil, errors.New("want pairs of addresses, as in destination,gateway")
 		}
 		return b, nil
 	case number1:
@@ -213,7 +213,7 @@ func hexOctets(s string) ([]byte, bool) {
 func routeList(s string) ([]byte, error) {
 	words := split(s)
 	if len(words)%2 != 0 {
-		return nil, errors.New("want pairs: destination,gateway,...")
+		return nil, errors.New("want pairs, as in destination,gateway")
 	}
 	var out []byte
 	for i := 0; i < len(words); i += 2 {
