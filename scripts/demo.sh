@@ -42,6 +42,12 @@ if [ "$profile" = standard ]; then
 		sed -n 's/.*\(cookie=0x[0-9a-f]*\),.*dl_src=.*/\1/p' | head -n 1)
 	cat <<TEXT
 
+vm01 has the floating IP 172.16.1.4; the controller node is the machine in front of the cloud (password cubswin:) ):
+
+  ${hint}bin/nagare lab exec controller -- dbclient -y -y cirros@172.16.1.4    # or ssh
+  ${hint}bin/nagare lab exec vm02 -- ping -c 3 172.16.1.1          # out without one, as the router
+  openstack floating ip unset --port 172.16.1.4                # at once nobody answers there
+
 Whose is a flow? Each has a cookie that says so (as the operator):
 
   ${hint}bin/nagare lab exec compute -- ovs-ofctl -O OpenFlow13 dump-flows br-int
@@ -51,9 +57,9 @@ The default group admits its members only; a rule lets others in, at once (as th
 
   openstack security group create web
   ${hint}bin/nagare lab instance add vm05 --network net01 --node controller --security-group web
-  ${hint}bin/nagare lab exec vm05 -- ping -c 3 -W 1 10.11.12.3     # no answer
-  openstack security group rule create --protocol icmp --remote-group web default
-  ${hint}bin/nagare lab exec vm05 -- ping -c 3 -W 1 10.11.12.3     # answered, through the tunnel
+  ${hint}bin/nagare lab exec vm05 -- curl -m 2 http://10.11.12.3/  # no answer
+  openstack security group rule create --protocol tcp --dst-port 80 --remote-group web default
+  ${hint}bin/nagare lab exec vm05 -- curl -m 2 http://10.11.12.3/  # refused by vm01, where nothing listens: it gets there
   ${hint}bin/nagare lab instance move vm05 --to compute            # a migration: the same address, the same groups
 TEXT
 fi
