@@ -37,7 +37,14 @@ func (p Process) Alive() bool {
 		return false
 	}
 	start, state, err := procStat(p.PID)
-	return err == nil && start == p.Start && state != 'Z' && state != 'X'
+	return err == nil && start == p.Start && (state != 'Z' && state != 'X' || len(tasks(p.PID)) > 1)
+}
+
+// tasks are the folders of a process's threads. A process whose first thread has ended looks like a zombie and is none as long as
+// it has others: so for a moment when another thread executes a program (execve(2)).
+func tasks(pid int) []string {
+	found, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*", pid))
+	return found
 }
 
 // procStat reads fields 3 and 22 of /proc/PID/stat (proc(5)). The name in field
@@ -144,13 +151,19 @@ func inhabitants(ns string) ([]Process, error) {
 	}
 	var out []Process
 	for _, d := range dirs {
-		have, err := os.Stat(filepath.Join(d, "ns/net"))
-		if err != nil || !os.SameFile(have, want) {
-			continue // gone meanwhile, or elsewhere
-		}
 		pid, err := strconv.Atoi(filepath.Base(d))
 		if err != nil {
 			continue
+		}
+		have, err := os.Stat(filepath.Join(d, "ns/net"))
+		for _, t := range tasks(pid) {
+			if err == nil {
+				break
+			}
+			have, err = os.Stat(filepath.Join(t, "ns/net"))
+		}
+		if err != nil || !os.SameFile(have, want) {
+			continue // gone meanwhile, or elsewhere
 		}
 		if p, err := processOf(pid); err == nil {
 			out = append(out, p)
