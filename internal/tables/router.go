@@ -49,7 +49,6 @@ var (
 	FloatingIPsByAddress = store.DeclareIndex(Schema, FloatingIPs, "address", func(f model.FloatingIP) []string { return []string{AddressKey(f.Network, f.Addr)} })
 	FloatingIPsByPort    = store.DeclareIndex(Schema, FloatingIPs, "port", func(f model.FloatingIP) []string { return some(string(f.Port)) })
 	FloatingIPsByRouter  = store.DeclareIndex(Schema, FloatingIPs, "router", func(f model.FloatingIP) []string { return some(string(f.Router)) })
-	GatewaysByNode       = store.DeclareIndex(Schema, Gateways, "node", func(g model.Gateway) []string { return []string{string(g.Node)} })
 )
 
 func some(s string) []string {

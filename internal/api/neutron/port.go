@@ -161,12 +161,8 @@ func portStatus(v *view, p *model.Port) any {
 		return statusNone
 	case p.IsRouterInterface() && p.AdminStateUp && v.serves(p):
 		return model.StatusActive // it is on every node that needs it, and nothing is plugged for it
-	case p.DeviceOwner == model.OwnerRouterGateway:
-		if _, placed := tables.Gateways.Get(v.r, p.Router); placed && p.AdminStateUp {
-			return model.StatusActive
-		}
 	}
-	return model.StatusDown
+	return model.StatusDown // a gateway's too, until the node that has it has confirmed its flows
 }
 
 // down records that what was observed of a port no longer holds, because its binding changed.

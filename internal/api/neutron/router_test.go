@@ -112,6 +112,10 @@ func TestWalkthroughRouting(t *testing.T) {
 	if got := w.names("admin", "ports?device_owner=network:floatingip", "status"); got[0] != "N/A" {
 		t.Errorf("status of the floating IP's port: %v", got)
 	}
+	if got := w.names("admin", "ports?device_owner=network:router_gateway", "status"); got[0] != "DOWN" {
+		t.Errorf("status of the gateway port before its node has confirmed it: %v", got)
+	}
+	w.setStatus(model.PortID(w.names("admin", "ports?device_owner=network:router_gateway", "id")[0]), model.StatusActive)
 	if got := w.names("admin", "ports?device_owner=network:router_gateway", "status"); got[0] != "ACTIVE" {
 		t.Errorf("status of the gateway port: %v", got)
 	}
