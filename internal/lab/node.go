@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -68,9 +70,10 @@ func (l *Lab) startNode(ctx context.Context, s *State, index int) error {
 		return err
 	}
 	// br-phy owns the tunnel address: the userspace datapath sends tunnels only
-	// through a port of one of its bridges.
+	// through a port of one of its bridges. Its MAC is ours to say: else it is another one for a moment whenever the switch starts,
+	// and who reads it then sends tunnelled packets to nobody.
 	_, err := l.ovs(ctx, n.Name, "ovs-vsctl", "--may-exist", "add-br", "br-phy",
-		"--", "set", "Bridge", "br-phy", "datapath_type=netdev", "fail_mode=standalone",
+		"--", "set", "Bridge", "br-phy", "datapath_type=netdev", "fail_mode=standalone", `other_config:hwaddr="`+physicalMAC(n)+`"`,
 		"--", "--may-exist", "add-port", "br-phy", "eth0")
 	if err != nil {
 		return err
@@ -163,25 +166,17 @@ func createDatabase(ctx context.Context, path, uuid string) error {
 	return os.Rename(aside, path)
 }
 
+// physicalMAC is the MAC of a node's br-phy: locally administered, with its address in it.
+func physicalMAC(n Node) string {
+	a := netip.MustParseAddr(n.Address).As4()
+	return net.HardwareAddr{0x02, 0x6e, a[0], a[1], a[2], a[3]}.String()
+}
+
 // pinNeighbours tells every node's userspace datapath the underlay addresses of
 // the others, so that the first tunnelled packets are not lost while it resolves
 // them itself (which costs about a second). Entries last an hour, the most that
 // Open vSwitch allows; afterwards it resolves as usual.
 func (l *Lab) pinNeighbours(ctx context.Context, s *State) error {
-	macs := map[string]string{}
-	for _, n := range s.Config.Nodes {
-		out, err := run(ctx, nil, ip("-n", l.namespace(n.Name), "-json", "link", "show", "dev", "br-phy")...)
-		if err != nil {
-			return err
-		}
-		var links []struct {
-			Address string `json:"address"`
-		}
-		if err := json.Unmarshal([]byte(out), &links); err != nil || len(links) != 1 {
-			return fmt.Errorf("node %s: address of br-phy: %q: %w", n.Name, out, err)
-		}
-		macs[n.Name] = links[0].Address
-	}
 	for _, n := range s.Config.Nodes {
 		if _, err := l.ovs(ctx, n.Name, "ovs-appctl", "tnl/neigh/aging", "3600"); err != nil {
 			// Older versions do not know it: their entries last 15 minutes.
@@ -191,7 +186,7 @@ func (l *Lab) pinNeighbours(ctx context.Context, s *State) error {
 			if peer.Name == n.Name {
 				continue
 			}
-			if _, err := l.ovs(ctx, n.Name, "ovs-appctl", "tnl/neigh/set", "br-phy", peer.Address, macs[peer.Name]); err != nil {
+			if _, err := l.ovs(ctx, n.Name, "ovs-appctl", "tnl/neigh/set", "br-phy", peer.Address, physicalMAC(peer)); err != nil {
 				return err
 			}
 		}

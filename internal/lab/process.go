@@ -32,16 +32,33 @@ func processOf(pid int) (Process, error) {
 
 // Alive reports whether the very process still runs. One that has ended but was
 // not yet waited for (a zombie) does not.
+//
+// A process whose first thread has ended looks like a zombie while it has others. For a moment that means either of two things:
+// another thread executes a program (execve(2)), and it lives; or it was killed and its threads end one after the other, and
+// it does not. Alive waits until it is known which; if that takes longer than a moment, the process runs without its first thread.
 func (p Process) Alive() bool {
 	if p.PID <= 0 {
 		return false
 	}
-	start, state, err := procStat(p.PID)
-	return err == nil && start == p.Start && (state != 'Z' && state != 'X' || len(tasks(p.PID)) > 1)
+	for deadline := time.Now().Add(leaderless); ; time.Sleep(leaderless / 500) {
+		start, state, err := procStat(p.PID)
+		switch {
+		case err != nil || start != p.Start:
+			return false
+		case state != 'Z' && state != 'X':
+			return true
+		case len(tasks(p.PID)) <= 1:
+			return false
+		case time.Now().After(deadline):
+			return true
+		}
+	}
 }
 
-// tasks are the folders of a process's threads. A process whose first thread has ended looks like a zombie and is none as long as
-// it has others: so for a moment when another thread executes a program (execve(2)).
+// leaderless is how long the threads of a killed process may take to end, on a busy machine.
+const leaderless = time.Second
+
+// tasks are the folders of a process's threads.
 func tasks(pid int) []string {
 	found, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*", pid))
 	return found

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leaderless ends its first thread and goes on in another: its main thread is a zombie, the process is not.
-const leaderless = `
+// withoutFirst ends its first thread and goes on in another: its main thread is a zombie, the process is not.
+const withoutFirst = `
 import ctypes, threading, time
 libc = ctypes.CDLL(None)
 threading.Thread(target=time.sleep, args=(600,)).start()
@@ -27,7 +27,7 @@ func TestProcessWithoutItsFirstThread(t *testing.T) {
 	if err != nil {
 		t.Fatal("python3 is missing, of which the openstack client is made: run make setup")
 	}
-	cmd := exec.Command(python, "-c", fmt.Sprintf(leaderless, unix.SYS_EXIT))
+	cmd := exec.Command(python, "-c", fmt.Sprintf(withoutFirst, unix.SYS_EXIT))
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -50,10 +50,16 @@ func TestProcessWithoutItsFirstThread(t *testing.T) {
 	if !p.Alive() {
 		t.Error("a process whose other threads run is taken for dead")
 	}
+	// Asked about while it ends, it is dead: what follows a kill must not find it alive.
+	asked := make(chan bool, 1)
+	go func() { asked <- p.Alive() }()
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	<-ended
+	if <-asked {
+		t.Error("a process that was killed meanwhile is taken for alive")
+	}
 	if p.Alive() {
 		t.Error("a process that was waited for is taken for alive")
 	}

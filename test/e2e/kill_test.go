@@ -25,7 +25,12 @@ func alive(pid int) bool {
 		return false
 	}
 	_, rest, ok := strings.Cut(string(b[strings.LastIndexByte(string(b), ')')+1:]), " ")
-	return ok && rest != "" && rest[0] != 'Z' && rest[0] != 'X'
+	if !ok || rest == "" {
+		return false
+	}
+	// A killed process whose first thread is gone holds its sockets and locks until the last one is.
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*", pid))
+	return rest[0] != 'Z' && rest[0] != 'X' || len(threads) > 1
 }
 
 // kill ends a process as a crash would, and waits until it is gone.

@@ -332,15 +332,23 @@ func (s *site) describe() {
 	for _, log := range []string{"server.log", "server.out"} {
 		if b, err := os.ReadFile(filepath.Join(s.dir(), "log", log)); err == nil {
 			lines := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
-			s.t.Logf("end of %s:\n%s", log, strings.Join(lines[max(0, len(lines)-60):], "\n"))
+			s.t.Logf("end of %s:\n%s", log, strings.Join(lines[max(0, len(lines)-20):], "\n"))
 		}
 	}
+	// What the switches hold is long: it would push the cause out of what CI keeps of the output.
+	details, err := os.CreateTemp("", "nagare-e2e-failed-*.txt")
+	if err != nil {
+		s.t.Log(err)
+		return
+	}
+	defer details.Close()
+	s.t.Logf("flows and ports of the nodes are in %s", details.Name())
 	nodes, _ := filepath.Glob(filepath.Join(s.dir(), "nodes", "*"))
 	for _, dir := range nodes {
 		node := filepath.Base(dir)
 		for _, argv := range [][]string{dumpArgs(), {"ovs-vsctl", "--no-wait", "show"}} {
 			out, err := s.tryOVS(ctx, node, argv...)
-			s.t.Logf("%s: %s (%v):\n%s", node, strings.Join(argv, " "), err, out)
+			fmt.Fprintf(details, "%s: %s (%v):\n%s\n", node, strings.Join(argv, " "), err, out)
 		}
 	}
 	if c, err := s.login(ctx, "admin"); err == nil {
