@@ -15,13 +15,16 @@ import (
 	"nagare/internal/tables"
 )
 
-var addressGroups *Resource[model.AddressGroup]
+var addressGroups = new(Resource[model.AddressGroup])
 
 // maxGroupAddresses bounds an address group: it is one record, and each address costs flows wherever a rule names the group.
 const maxGroupAddresses = 4096
 
 func init() {
-	addressGroups = (&Resource[model.AddressGroup]{
+	declare(part{when: whereFiltered, extensions: []extension{
+		{"address-group", "Address group", "Support address group", "2020-07-15T10:00:00-00:00"},
+	}})
+	addressGroups.declare(Resource[model.AddressGroup]{
 		name: "address_group", plural: "address_groups", path: "address-groups",
 		id:  func(g *model.AddressGroup) string { return string(g.ID) },
 		std: func(g *model.AddressGroup) *model.Std { return &g.Std },
@@ -60,7 +63,7 @@ func init() {
 				// A group is shared by an access rule (rbac-policies), not by this attribute.
 				{Name: "shared", Get: func(_ *view, g *model.AddressGroup) any { return g.Shared }, Bool: true},
 			}...),
-	}).init()
+	})
 }
 
 // prefixTexts gives prefixes as Neutron shows them here: with their length, also if it is full.

@@ -5,6 +5,7 @@ package neutron
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -62,7 +63,8 @@ type API struct {
 	store       *store.Store
 	ids         alloc.IDs
 	alloc       *alloc.Allocator
-	collections map[string]endpoint
+	collections map[string]collection      // by path
+	extensions  []extension                // in order of their aliases
 	down        atomic.Pointer[alloc.Down] // see PlaceGateways
 }
 
@@ -106,19 +108,7 @@ func New(cfg Config) *API {
 	}
 	cfg.PublicURL = strings.TrimSuffix(cfg.PublicURL, "/")
 	a := &API{cfg: cfg, store: cfg.Store, ids: cfg.IDs, alloc: cfg.Alloc}
-	a.collections = map[string]endpoint{
-		"networks":             networks,
-		"subnets":              subnets,
-		"ports":                ports,
-		"security-groups":      groups,
-		"security-group-rules": rules,
-		"address-groups":       addressGroups,
-		"extensions":           endpointFunc(serveExtensions),
-		"quotas":               endpointFunc(serveQuotas),
-	}
-	if cfg.Routers {
-		a.collections["routers"], a.collections["floatingips"] = routers, floatingIPs
-	}
+	a.register()
 	return a
 }
 
@@ -130,10 +120,11 @@ type request struct {
 	id    string
 	who   identity.Principal
 	query url.Values
+	under *under // the object below whose path it is; see nest
 }
 
 func (rq *request) view(r store.Reader) *view {
-	return &view{r: r, api: rq.api, who: rq.who, admin: rq.who.IsAdmin(), service: rq.who.IsService()}
+	return &view{r: r, api: rq.api, who: rq.who, admin: rq.who.IsAdmin(), service: rq.who.IsService(), under: rq.under}
 }
 
 const requestIDHeader = "X-Openstack-Request-Id"
@@ -174,11 +165,11 @@ func (rq *request) serve() error {
 		return rq.resources()
 	}
 	seg := strings.Split(strings.TrimSuffix(rest, ".json"), "/")
-	c, ok := rq.api.collections[seg[0]]
-	if !ok || slices.Contains(seg, "") {
+	c, n := rq.api.collection(seg)
+	if n == 0 || slices.Contains(seg, "") {
 		return notFoundPath()
 	}
-	return c.serve(rq, seg[1:])
+	return c.endpoint.serve(rq, seg[n:])
 }
 
 var errUnauthorized = errors.New("no valid token")
@@ -298,17 +289,11 @@ func (rq *request) resources() error {
 		return methodNotAllowed(rq.r.Method)
 	}
 	out := []any{}
-	type collection struct{ name, path string }
-	all := []collection{
-		{networks.name, networks.path}, {subnets.name, subnets.path}, {ports.name, ports.path}, {groups.name, groups.path}, {rules.name, rules.path},
-		{addressGroups.name, addressGroups.path}, {"quota", "quotas"},
-	}
-	if rq.api.cfg.Routers {
-		all = append(all, collection{routers.name, routers.path}, collection{floatingIPs.name, floatingIPs.path})
-	}
-	for _, c := range all {
-		out = append(out, map[string]any{"name": c.name, "collection": strings.ReplaceAll(c.path, "-", "_"),
-			"links": []any{map[string]any{"rel": "self", "href": rq.base() + "/v2.0/" + c.path}}})
+	for _, path := range slices.Sorted(maps.Keys(rq.api.collections)) {
+		if c := rq.api.collections[path]; c.name != "" {
+			out = append(out, map[string]any{"name": c.name, "collection": c.plural,
+				"links": []any{map[string]any{"rel": "self", "href": rq.base() + "/v2.0/" + path}}})
+		}
 	}
 	return rq.answer(http.StatusOK, jsonbody.Append(nil, map[string]any{"resources": out}))
 }

@@ -12,6 +12,16 @@ import (
 	"nagare/internal/store"
 )
 
+func init() {
+	declare(part{extensions: []extension{
+		{"project-id", "project_id field enabled", "Extension that indicates that project_id field is enabled.", "2016-09-09T09:09:09-09:09"},
+		{"revision-if-match", "If-Match constraints based on revision_number", "Extension indicating that If-Match based on revision_number is supported.", "2016-12-11T00:00:00-00:00"},
+		{"standard-attr-description", "standard-attr-description", "Extension to add descriptions to standard attributes", "2016-02-10T10:00:00-00:00"},
+		{"standard-attr-revisions", "Resource revision numbers", "This extension will display the revision number of neutron resources.", "2016-04-11T10:00:00-00:00"},
+		{"standard-attr-timestamp", "Resource timestamps", "Adds created_at and updated_at fields to all Neutron resources that have Neutron standard attributes.", "2016-09-12T10:00:00-00:00"},
+	}})
+}
+
 // Attr declares one attribute of objects of type T.
 type Attr[T any] struct {
 	Name string
@@ -33,6 +43,9 @@ type Attr[T any] struct {
 	Match      func(v *view, o *T, values []string) bool // filter other than by equality
 	CheckMatch func(values []string) error               // refuses malformed filter values
 	Hint       string                                    // extension that brought it; empty: the core API
+	// Take gives the object the attribute's value of a body that names it (or of a default), after the resource's own build or
+	// update. An attribute with it needs nothing of the resource's functions, so that an extension is one file.
+	Take func(w *work, o *T, in *values) error
 }
 
 // view is what one request sees: a state of the store and who asks.
@@ -42,6 +55,7 @@ type view struct {
 	who     identity.Principal
 	admin   bool
 	service bool
+	under   *under // of a request below another object's path
 }
 
 // privileged reports whether the caller sees objects of every project.
@@ -145,7 +159,7 @@ func joinProject(v *view, body map[string]any, m method) error {
 		body["project_id"] = t
 		delete(body, "tenant_id")
 	case !hasP && m == post:
-		if v.who.ProjectID == "" {
+		if v.who.ProjectID == "" && v.under == nil {
 			return badRequest("Running without keystone AuthN requires that tenant_id is specified")
 		}
 		return nil

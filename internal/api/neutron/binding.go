@@ -14,6 +14,14 @@ import (
 	"nagare/internal/tables"
 )
 
+func init() {
+	declare(part{extensions: []extension{
+		{"aap-reject-multicast", "Allowed address pairs reject multicast extension", "Reject multicast addresses in Allowed Address Pairs", "2026-04-01T00:00:00-00:00"},
+		{"allowed-address-pairs", "Allowed Address Pairs", "Provides allowed address pairs", "2013-07-23T10:00:00-00:00"},
+		{"binding", "Port Binding", "Expose port bindings of a virtual port to external application", "2014-02-03T10:00:00-00:00"},
+	}})
+}
+
 // maxProfile bounds a binding's profile in its JSON form, in bytes.
 const maxProfile = 4095
 

@@ -17,13 +17,18 @@ import (
 // statusNone is the status that Neutron gives ports of floating IPs: nothing is plugged for them.
 const statusNone = "N/A"
 
-var floatingIPs *Resource[model.FloatingIP]
+var floatingIPs = new(Resource[model.FloatingIP])
 
 func init() {
-	floatingIPs = (&Resource[model.FloatingIP]{
+	declare(part{when: whereRouted, extensions: []extension{
+		{"fip-port-details", "Floating IP Port Details Extension", "Add port_details attribute to Floating IP resource", "2018-04-09T10:00:00-00:00"},
+	}})
+	floatingIPs.declare(Resource[model.FloatingIP]{
 		name: "floatingip", plural: "floatingips", path: "floatingips",
-		id:  func(f *model.FloatingIP) string { return string(f.ID) },
-		std: func(f *model.FloatingIP) *model.Std { return &f.Std },
+		when:  whereRouted,
+		quota: atMost(50, tables.FloatingIPs, func(f *model.FloatingIP) string { return string(f.ID) }),
+		id:    func(f *model.FloatingIP) string { return string(f.ID) },
+		std:   func(f *model.FloatingIP) *model.Std { return &f.Std },
 		get: func(r store.Reader, id string) (model.FloatingIP, bool) {
 			return tables.FloatingIPs.Get(r, model.FloatingIPID(id))
 		},
@@ -64,7 +69,7 @@ func init() {
 				{Name: "qos_policy_id", Get: null[model.FloatingIP], Parse: onlyNull("QosPolicyNotFound", "QoS policy"), Post: true, Put: true},
 				{Name: "port_forwardings", Get: func(*view, *model.FloatingIP) any { return emptyArray }, NoFilter: true, NoSort: true},
 			}...),
-	}).init()
+	})
 }
 
 // floatingStd are the standard attributes; a floating IP has tags and no name.

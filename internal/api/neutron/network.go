@@ -15,13 +15,20 @@ import (
 	"nagare/internal/tables"
 )
 
-var networks *Resource[model.Network]
+var networks = new(Resource[model.Network])
 
 func init() {
-	networks = (&Resource[model.Network]{
+	declare(part{extensions: []extension{
+		{"external-net", "Neutron external network", "Adds external network attribute to network resource.", "2013-01-14T10:00:00-00:00"},
+		{"net-mtu", "Network MTU", "Provides MTU attribute for a network resource.", "2015-03-25T10:00:00-00:00"},
+		{"net-mtu-writable", "Network MTU (writable)", "Provides a writable MTU attribute for a network resource.", "2017-07-12T00:00:00-00:00"},
+		{"provider", "Provider Network", "Expose mapping of virtual networks to physical networks", "2012-09-07T10:00:00-00:00"},
+	}})
+	networks.declare(Resource[model.Network]{
 		name: "network", plural: "networks", path: "networks",
-		id:  func(n *model.Network) string { return string(n.ID) },
-		std: func(n *model.Network) *model.Std { return &n.Std },
+		quota: atMost(100, tables.Networks, func(n *model.Network) string { return string(n.ID) }),
+		id:    func(n *model.Network) string { return string(n.ID) },
+		std:   func(n *model.Network) *model.Std { return &n.Std },
 		get: func(r store.Reader, id string) (model.Network, bool) {
 			return tables.Networks.Get(r, model.NetworkID(id))
 		},
@@ -78,7 +85,7 @@ func init() {
 					return int(n.SegmentationID)
 				}, Parse: orNull(integer(-1<<31, 1<<32-1)), Post: true, Put: true, SetPost: adminOnly, SetPut: adminOnly, See: adminOrService},
 			}...),
-	}).init()
+	})
 }
 
 func null[T any](*view, *T) any { return nil }

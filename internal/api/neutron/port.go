@@ -15,15 +15,20 @@ import (
 	"nagare/internal/tables"
 )
 
-var ports *Resource[model.Port]
+var ports = new(Resource[model.Port])
 
 func init() {
-	ports = (&Resource[model.Port]{
+	declare(part{extensions: []extension{
+		{"port-security", "Port Security", "Provides port security", "2012-07-23T10:00:00-00:00"},
+		{"tag-ports-during-bulk-creation", "Tag Ports During Bulk Creation", "Allow to tag ports during bulk creation", "2019-12-29T19:00:00-00:00"},
+	}})
+	ports.declare(Resource[model.Port]{
 		name: "port", plural: "ports", path: "ports",
-		id:  func(p *model.Port) string { return string(p.ID) },
-		std: func(p *model.Port) *model.Std { return &p.Std },
-		get: func(r store.Reader, id string) (model.Port, bool) { return tables.Ports.Get(r, model.PortID(id)) },
-		put: putPort,
+		quota: atMost(500, tables.Ports, func(p *model.Port) string { return string(p.ID) }),
+		id:    func(p *model.Port) string { return string(p.ID) },
+		std:   func(p *model.Port) *model.Std { return &p.Std },
+		get:   func(r store.Reader, id string) (model.Port, bool) { return tables.Ports.Get(r, model.PortID(id)) },
+		put:   putPort,
 		from: func(r store.Reader, id string) iter.Seq[model.Port] {
 			return records(tables.Ports.From(r, model.PortID(id)))
 		},
@@ -108,7 +113,7 @@ func init() {
 				{Name: "binding:vif_type", Get: func(v *view, p *model.Port) any { return vifType(v, p) }, See: adminOrService},
 				{Name: "binding:vif_details", Get: vifDetails, See: adminOrService, NoFilter: true, NoSort: true},
 			}...),
-	}).init()
+	})
 }
 
 // portStd are the standard attributes; of ports, tags may be given in a create.

@@ -15,6 +15,12 @@ import (
 	"nagare/internal/tables"
 )
 
+func init() {
+	declare(part{extensions: []extension{
+		{"ip-substring-filtering", "IP address substring filtering", "Provides IP address substring filtering when listing ports", "2017-11-28T09:00:00-00:00"},
+	}})
+}
+
 // noAddr asks an allocator for any address.
 var noAddr netip.Addr
 

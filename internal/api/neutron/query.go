@@ -13,6 +13,15 @@ import (
 	"nagare/internal/api/jsonbody"
 )
 
+func init() {
+	declare(part{extensions: []extension{
+		{"empty-string-filtering", "Empty String Filtering Extension", "Allow filtering by attributes with empty string value", "2018-04-09T10:00:00-00:00"},
+		{"filter-validation", "Filter parameters validation", "Provides validation on filter parameters.", "2018-03-21T10:00:00-00:00"},
+		{"pagination", "Pagination support", "Extension that indicates that pagination is enabled.", "2016-06-12T00:00:00-00:00"},
+		{"sorting", "Sorting support", "Extension that indicates that sorting is enabled.", "2016-06-12T00:00:00-00:00"},
+	}})
+}
+
 // filter is one attribute's condition: any of the values.
 type filter[T any] struct {
 	attr   *Attr[T]
@@ -256,6 +265,9 @@ func (rs *Resource[T]) serveList(rq *request) error {
 	if err != nil {
 		return err
 	}
+	if u := rq.under; u != nil { // a condition like a filter, so that an index may serve it
+		q.filters = append(q.filters, filter[T]{attr: rs.byName[u.attr], values: []string{u.id}})
+	}
 	if q.marker != "" {
 		if _, err := rs.find(v, q.marker); err != nil {
 			return err
@@ -298,7 +310,7 @@ func (rs *Resource[T]) links(rq *request, p page, objs []*T) any {
 		if reverse {
 			q.Set("page_reverse", "True")
 		}
-		links = append(links, map[string]any{"rel": rel, "href": rq.base() + "/v2.0/" + rs.path + "?" + q.Encode()})
+		links = append(links, map[string]any{"rel": rel, "href": rq.base() + rq.r.URL.Path + "?" + q.Encode()})
 	}
 	full := len(objs) == p.limit
 	if full || p.reverse {

@@ -4,6 +4,7 @@ package neutron
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"nagare/internal/api/jsonbody"
@@ -12,17 +13,58 @@ import (
 	"nagare/internal/tables"
 )
 
-// DefaultQuotas are the limits of a project unless configured; -1 is none.
-var DefaultQuotas = map[string]int{"network": 100, "subnet": 100, "port": 500, "security_group": 10, "security_group_rule": 100,
-	"router": 10, "floatingip": 50}
+// DefaultQuotas are the limits of a project unless configured; -1 is none. Declarations of resources fill it.
+var DefaultQuotas = map[string]int{}
 
-// counted are the resources that quota limits.
-func (c *Config) counted() []string {
-	all := []string{"network", "subnet", "port", "security_group", "security_group_rule"}
-	if c.Routers {
-		all = append(all, "router", "floatingip")
+// counter makes a resource's objects count against a project's quota.
+type counter[T any] struct {
+	limit int // the default; -1: none
+	feed  func(subject func(o *T) string)
+	id    func(o *T) string
+}
+
+// atMost limits the objects of a table per project, unless configured otherwise; -1 is no limit.
+func atMost[K ~string, T any](limit int, t *store.Table[K, T], id func(o *T) string) *counter[T] {
+	return &counter[T]{limit: limit, id: id, feed: func(subject func(o *T) string) {
+		store.From(usage, t, func(_ store.Reader, o T) []string { return []string{subject(&o)} })
+	}}
+}
+
+// tracked is what usage knows of a counted resource.
+type tracked struct {
+	name    string
+	when    func(*Config) bool
+	project func(r store.Reader, id string) (model.ProjectID, bool)
+}
+
+var counters = map[string]tracked{}
+
+// count declares the resource as counted.
+func (c *counter[T]) count(name string, when func(*Config) bool, project func(store.Reader, string) (model.ProjectID, bool)) {
+	DefaultQuotas[name] = c.limit
+	counters[name] = tracked{name, when, project}
+	c.feed(func(o *T) string { return name + "|" + c.id(o) })
+}
+
+// counted are the resources that quota limits, in order of their names.
+func (c *Config) counted() (all []string) {
+	for name, t := range counters {
+		if t.when == nil || t.when(c) {
+			all = append(all, name)
+		}
 	}
+	slices.Sort(all)
 	return all
+}
+
+func init() {
+	declare(part{
+		collections: []collection{{"quota", "quotas", "quotas", endpointFunc(serveQuotas)}},
+		extensions: []extension{
+			{"quota_details", "Quota details management support", "Expose functions for quotas usage statistics per project", "2017-02-10T10:00:00-00:00"},
+			{"quotas", "Quota management support", "Expose functions for quotas management per project", "2012-07-29T10:00:00-00:00"},
+		},
+	})
 }
 
 // limits are a project's own quotas, set by an administrator.
@@ -34,59 +76,14 @@ type limits struct {
 var quotaLimits = store.Declare[model.ProjectID, limits](tables.Schema, "quota-limits", store.Intent)
 
 // usage counts the objects of a project: group = project, member = resource, count = how many. A subject is "resource|id".
-var usage = func() *store.Derived {
-	d := store.DeclareDerived(tables.Schema, "quota-usage", func(r store.Reader, subject string) []store.Member {
-		kind, id, _ := strings.Cut(subject, "|")
-		var p model.ProjectID
-		var ok bool
-		switch kind {
-		case "network":
-			var o model.Network
-			o, ok = tables.Networks.Get(r, model.NetworkID(id))
-			p = o.Project
-		case "subnet":
-			var o model.Subnet
-			o, ok = tables.Subnets.Get(r, model.SubnetID(id))
-			p = o.Project
-		case "port":
-			var o model.Port
-			o, ok = tables.Ports.Get(r, model.PortID(id))
-			p = o.Project
-		case "security_group":
-			var o model.SecurityGroup
-			o, ok = tables.SecurityGroups.Get(r, model.SecurityGroupID(id))
-			p = o.Project
-		case "security_group_rule":
-			var o model.SecurityGroupRule
-			o, ok = tables.Rules.Get(r, model.SecurityGroupRuleID(id))
-			p = o.Project
-		case "router":
-			var o model.Router
-			o, ok = tables.Routers.Get(r, model.RouterID(id))
-			p = o.Project
-		case "floatingip":
-			var o model.FloatingIP
-			o, ok = tables.FloatingIPs.Get(r, model.FloatingIPID(id))
-			p = o.Project
-		}
-		if !ok {
-			return nil
-		}
-		return []store.Member{{Group: string(p), Name: kind}}
-	})
-	store.From(d, tables.Networks, func(_ store.Reader, o model.Network) []string { return []string{"network|" + string(o.ID)} })
-	store.From(d, tables.Subnets, func(_ store.Reader, o model.Subnet) []string { return []string{"subnet|" + string(o.ID)} })
-	store.From(d, tables.Ports, func(_ store.Reader, o model.Port) []string { return []string{"port|" + string(o.ID)} })
-	store.From(d, tables.SecurityGroups, func(_ store.Reader, o model.SecurityGroup) []string {
-		return []string{"security_group|" + string(o.ID)}
-	})
-	store.From(d, tables.Rules, func(_ store.Reader, o model.SecurityGroupRule) []string {
-		return []string{"security_group_rule|" + string(o.ID)}
-	})
-	store.From(d, tables.Routers, func(_ store.Reader, o model.Router) []string { return []string{"router|" + string(o.ID)} })
-	store.From(d, tables.FloatingIPs, func(_ store.Reader, o model.FloatingIP) []string { return []string{"floatingip|" + string(o.ID)} })
-	return d
-}()
+var usage = store.DeclareDerived(tables.Schema, "quota-usage", func(r store.Reader, subject string) []store.Member {
+	name, id, _ := strings.Cut(subject, "|")
+	p, ok := counters[name].project(r, id)
+	if !ok {
+		return nil
+	}
+	return []store.Member{{Group: string(p), Name: name}}
+})
 
 // limit is a project's quota of a resource; -1 is none.
 func (v *view) limit(p model.ProjectID, resource string) int {

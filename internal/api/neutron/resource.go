@@ -18,8 +18,11 @@ import (
 
 // Resource declares a collection of objects of type T.
 type Resource[T any] struct {
-	name, plural, path string // "security_group", "security_groups", "security-groups"
+	name, plural, path string             // "security_group", "security_groups", "security-groups"
+	when               func(*Config) bool // the configurations that have it; nil: all
+	quota              *counter[T]        // how many a project may have; nil: any number
 	attrs              []Attr[T]
+	added              []Attr[T] // by other files, see extend
 	byName             map[string]*Attr[T]
 
 	id   func(*T) string
@@ -48,6 +51,9 @@ type Resource[T any] struct {
 	bulk   func(items []*values) error                 // checks the items of a bulk create against each other
 	// actions answer PUT /{collection}/{id}/{action}.
 	actions map[string]func(rq *request, id string) error
+	// below answers what is below /{collection}/{id}/{name}, by name; see nest for collections there.
+	below   map[string]func(rq *request, id string, rest []string) error
+	dropped []func(w *work, o T) error // by other files, see onDelete
 }
 
 // lookup serves the filter of one attribute from an index.
@@ -65,8 +71,9 @@ type work struct {
 	made map[string]int // objects that this transaction added, by usage key; see quota.go
 }
 
-// init completes a declaration; it panics on a contradictory one, at program start.
-func (rs *Resource[T]) init() *Resource[T] {
+// complete joins what the resource's file and others have declared; it panics if that is contradictory.
+func (rs *Resource[T]) complete() {
+	rs.attrs = append(rs.attrs, rs.added...)
 	rs.byName = make(map[string]*Attr[T], len(rs.attrs))
 	for i := range rs.attrs {
 		a := &rs.attrs[i]
@@ -88,7 +95,6 @@ func (rs *Resource[T]) init() *Resource[T] {
 			panic("neutron: " + rs.name + ": lookup by unknown attribute " + l.attr)
 		}
 	}
-	return rs
 }
 
 // stdAttrs are the attributes that every object has. named says whether it has a name and tags.
@@ -124,6 +130,9 @@ func (w *work) newStd(in *values, revision int) model.Std {
 func (w *work) project(in *values) model.ProjectID { return w.view.project(in) }
 
 func (v *view) project(in *values) model.ProjectID {
+	if v.under != nil {
+		return v.under.project
+	}
 	if p := get[string](in, "project_id"); p != "" {
 		return model.ProjectID(p)
 	}
@@ -176,7 +185,7 @@ type omitted struct{}
 // find gives the object that the caller sees.
 func (rs *Resource[T]) find(v *view, id string) (T, error) {
 	o, ok := rs.get(v.r, id)
-	if !ok || !v.privileged() && !rs.sees(v, &o) {
+	if !ok || !v.privileged() && !rs.sees(v, &o) || rs.foreign(v, &o) {
 		var none T
 		return none, rs.gone(show(id))
 	}
@@ -217,6 +226,8 @@ func (rs *Resource[T]) serve(rq *request, rest []string) error {
 			return methodNotAllowed(rq.r.Method)
 		}
 		return rs.actions[rest[1]](rq, rest[0])
+	case rs.below[rest[1]] != nil:
+		return rs.below[rest[1]](rq, rest[0], rest[2:])
 	}
 	return notFoundPath()
 }
@@ -253,6 +264,12 @@ func (rs *Resource[T]) serveCreate(rq *request) error {
 		m, ok := x.(map[string]any)
 		if !ok {
 			return badRequest("Body contains invalid data")
+		}
+		if rq.under != nil {
+			if _, given := m[rq.under.attr]; given {
+				return badRequest("Unrecognized attribute(s) '%s'", rq.under.attr)
+			}
+			m[rq.under.attr] = rq.under.id
 		}
 		if items[i], err = rs.parse(v, m, post); err != nil {
 			return err
@@ -311,6 +328,11 @@ const maxBulk = 1000
 
 func (rs *Resource[T]) createOne(w *work, in *values) (T, error) {
 	var none T
+	if w.under != nil {
+		if err := w.under.find(&w.view); err != nil {
+			return none, err
+		}
+	}
 	t := target{project: w.project(in)}
 	if rs.parent != nil {
 		var err error
@@ -327,7 +349,28 @@ func (rs *Resource[T]) createOne(w *work, in *values) (T, error) {
 	if err := w.charge(t.project, rs.name); err != nil {
 		return none, err
 	}
-	return rs.build(w, in)
+	o, err := rs.build(w, in)
+	if err != nil {
+		return none, err
+	}
+	return o, rs.takeAdded(w, &o, in, true)
+}
+
+// takeAdded gives an object the values of attributes that say themselves how, and in a create puts it again if there are any.
+func (rs *Resource[T]) takeAdded(w *work, o *T, in *values, again bool) error {
+	taken := false
+	for i := range rs.attrs {
+		if a := &rs.attrs[i]; a.Take != nil && in.has(a.Name) {
+			if err := a.Take(w, o, in); err != nil {
+				return err
+			}
+			taken = true
+		}
+	}
+	if !taken || !again {
+		return nil
+	}
+	return rs.put(w.tx, *o)
 }
 
 func (rs *Resource[T]) serveUpdate(rq *request, id string) error {
@@ -350,7 +393,11 @@ func (rs *Resource[T]) serveUpdate(rq *request, id string) error {
 		if err := rs.checkAttrs(&w.view, in, put, rs.targetOf(&w.view, &old)); err != nil {
 			return old, err
 		}
-		return rs.update(w, old, in)
+		now, err := rs.update(w, old, in)
+		if err != nil {
+			return now, err
+		}
+		return now, rs.takeAdded(w, &now, in, false)
 	}, func(v *view, o *T) error { return rq.answer(http.StatusOK, rs.one(v, o, nil)) })
 }
 
@@ -397,6 +444,11 @@ func (rs *Resource[T]) serveDelete(rq *request, id string) error {
 		}
 		if err := rq.ifMatch(rs.std(&old)); err != nil {
 			return err
+		}
+		for _, f := range rs.dropped {
+			if err := f(w, old); err != nil {
+				return err
+			}
 		}
 		return rs.delete(w, old)
 	})

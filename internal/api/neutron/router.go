@@ -18,15 +18,22 @@ import (
 // maxRoutes bounds the extra routes of a router, as Neutron does by default.
 const maxRoutes = 30
 
-var routers *Resource[model.Router]
+var routers = new(Resource[model.Router])
 
 func init() {
-	routers = (&Resource[model.Router]{
+	declare(part{when: whereRouted, extensions: []extension{
+		{"extraroute", "Neutron Extra Route", "Extra routes configuration for L3 router", "2013-02-01T10:00:00-00:00"},
+		{"extraroute-atomic", "Atomically add/remove extra routes", "Edit extra routes of a router on server side by atomically adding/removing extra routes", "2019-07-10T00:00:00+00:00"},
+		{"router", "Neutron L3 Router", "Router abstraction for basic L3 forwarding between L2 Neutron networks and access to external networks via a NAT gateway.", "2012-07-20T10:00:00-00:00"},
+	}})
+	routers.declare(Resource[model.Router]{
 		name: "router", plural: "routers", path: "routers",
-		id:  func(r *model.Router) string { return string(r.ID) },
-		std: func(r *model.Router) *model.Std { return &r.Std },
-		get: func(r store.Reader, id string) (model.Router, bool) { return tables.Routers.Get(r, model.RouterID(id)) },
-		put: func(tx *store.Txn, r model.Router) error { tables.Routers.Put(tx, r.ID, r); return nil },
+		when:  whereRouted,
+		quota: atMost(10, tables.Routers, func(r *model.Router) string { return string(r.ID) }),
+		id:    func(r *model.Router) string { return string(r.ID) },
+		std:   func(r *model.Router) *model.Std { return &r.Std },
+		get:   func(r store.Reader, id string) (model.Router, bool) { return tables.Routers.Get(r, model.RouterID(id)) },
+		put:   func(tx *store.Txn, r model.Router) error { tables.Routers.Put(tx, r.ID, r); return nil },
 		from: func(r store.Reader, id string) iter.Seq[model.Router] {
 			return records(tables.Routers.From(r, model.RouterID(id)))
 		},
@@ -66,7 +73,7 @@ func init() {
 				{Name: "ha", Get: func(*view, *model.Router) any { return false }, Parse: orNull(boolean), Post: true, Put: true, Bool: true,
 					SetPost: adminOnly, SetPut: adminOnly, See: adminOnly},
 			}...),
-	}).init()
+	})
 }
 
 func routesText(routes []model.Route) any {

@@ -17,6 +17,12 @@ import (
 	"nagare/internal/tables"
 )
 
+func init() {
+	declare(part{when: whereRouted, extensions: []extension{
+		{"ext-gw-mode", "Neutron L3 Configurable external gateway mode", "Extension of the router abstraction for specifying whether SNAT should occur on the external gateway", "2013-03-28T10:00:00-00:00"},
+	}})
+}
+
 // gatewayInfo is external_gateway_info of a body; nil takes the gateway away.
 type gatewayInfo struct {
 	network model.NetworkID

@@ -18,13 +18,20 @@ import (
 	"nagare/internal/tables"
 )
 
-var rules *Resource[model.SecurityGroupRule]
+var rules = new(Resource[model.SecurityGroupRule])
 
 func init() {
-	rules = (&Resource[model.SecurityGroupRule]{
+	declare(part{extensions: []extension{
+		{"security-groups-normalized-cidr", "Normalized CIDR field for security group rules", "Add new field with normalized remote_ip_prefix cidr in SG rule", "2019-10-21T10:00:00-00:00"},
+	}})
+	declare(part{when: whereFiltered, extensions: []extension{
+		{"security-groups-remote-address-group", "Remote address group id field for security group rules", "Add new field of remote address group id in SG rules", "2020-08-25T10:00:00-00:00"},
+	}})
+	rules.declare(Resource[model.SecurityGroupRule]{
 		name: "security_group_rule", plural: "security_group_rules", path: "security-group-rules",
-		id:  func(r *model.SecurityGroupRule) string { return string(r.ID) },
-		std: func(r *model.SecurityGroupRule) *model.Std { return &r.Std },
+		quota: atMost(100, tables.Rules, func(r *model.SecurityGroupRule) string { return string(r.ID) }),
+		id:    func(r *model.SecurityGroupRule) string { return string(r.ID) },
+		std:   func(r *model.SecurityGroupRule) *model.Std { return &r.Std },
 		get: func(r store.Reader, id string) (model.SecurityGroupRule, bool) {
 			return tables.Rules.Get(r, model.SecurityGroupRuleID(id))
 		},
@@ -80,7 +87,7 @@ func init() {
 				{Name: "remote_address_group_id", Get: func(_ *view, r *model.SecurityGroupRule) any { return nullText(string(r.RemoteAddressGroup)) }, Parse: orNull(uuidText), Post: true},
 			}...),
 		bulk: checkRuleBulk,
-	}).init()
+	})
 }
 
 func nullInt(n *int) any {

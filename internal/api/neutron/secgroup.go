@@ -13,16 +13,23 @@ import (
 	"nagare/internal/tables"
 )
 
-var groups *Resource[model.SecurityGroup]
+var groups = new(Resource[model.SecurityGroup])
 
 // defaultName is the name of the group that every project has.
 const defaultName = "default"
 
 func init() {
-	groups = (&Resource[model.SecurityGroup]{
+	declare(part{extensions: []extension{
+		{"security-group", "security-group", "The security groups extension.", "2012-10-05T10:00:00-00:00"},
+	}})
+	declare(part{when: whereFiltered, extensions: []extension{
+		{"stateful-security-group", "Stateful security group", "Indicates if the security group is stateful or not", "2019-11-26T09:00:00-00:00"},
+	}})
+	groups.declare(Resource[model.SecurityGroup]{
 		name: "security_group", plural: "security_groups", path: "security-groups",
-		id:  func(g *model.SecurityGroup) string { return string(g.ID) },
-		std: func(g *model.SecurityGroup) *model.Std { return &g.Std },
+		quota: atMost(10, tables.SecurityGroups, func(g *model.SecurityGroup) string { return string(g.ID) }),
+		id:    func(g *model.SecurityGroup) string { return string(g.ID) },
+		std:   func(g *model.SecurityGroup) *model.Std { return &g.Std },
 		get: func(r store.Reader, id string) (model.SecurityGroup, bool) {
 			return tables.SecurityGroups.Get(r, model.SecurityGroupID(id))
 		},
@@ -55,7 +62,7 @@ func init() {
 				{Name: "shared", Get: func(*view, *model.SecurityGroup) any { return false }, Bool: true},
 				{Name: "security_group_rules", Get: groupRules, NoFilter: true, NoSort: true},
 			}...),
-	}).init()
+	})
 }
 
 // groupRules are the rules of a group, whole.

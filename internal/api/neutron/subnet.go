@@ -23,15 +23,19 @@ const (
 	maxServices   = 20
 )
 
-var subnets *Resource[model.Subnet]
+var subnets = new(Resource[model.Subnet])
 
 func init() {
-	subnets = (&Resource[model.Subnet]{
+	declare(part{extensions: []extension{
+		{"subnet-service-types", "Subnet service types", "Provides ability to set the subnet service_types field", "2016-03-15T18:00:00-00:00"},
+	}})
+	subnets.declare(Resource[model.Subnet]{
 		name: "subnet", plural: "subnets", path: "subnets",
-		id:  func(s *model.Subnet) string { return string(s.ID) },
-		std: func(s *model.Subnet) *model.Std { return &s.Std },
-		get: func(r store.Reader, id string) (model.Subnet, bool) { return tables.Subnets.Get(r, model.SubnetID(id)) },
-		put: func(tx *store.Txn, s model.Subnet) error { tables.Subnets.Put(tx, s.ID, s); return nil },
+		quota: atMost(100, tables.Subnets, func(s *model.Subnet) string { return string(s.ID) }),
+		id:    func(s *model.Subnet) string { return string(s.ID) },
+		std:   func(s *model.Subnet) *model.Std { return &s.Std },
+		get:   func(r store.Reader, id string) (model.Subnet, bool) { return tables.Subnets.Get(r, model.SubnetID(id)) },
+		put:   func(tx *store.Txn, s model.Subnet) error { tables.Subnets.Put(tx, s.ID, s); return nil },
 		from: func(r store.Reader, id string) iter.Seq[model.Subnet] {
 			return records(tables.Subnets.From(r, model.SubnetID(id)))
 		},
@@ -85,7 +89,7 @@ func init() {
 				{Name: "dns_publish_fixed_ip", Get: func(*view, *model.Subnet) any { return false }, Bool: true},
 				{Name: "segment_id", Get: null[model.Subnet], See: adminOrService},
 			}...),
-	}).init()
+	})
 }
 
 var v6Modes = []string{"slaac", "dhcpv6-stateful", "dhcpv6-stateless"}

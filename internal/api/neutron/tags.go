@@ -10,6 +10,12 @@ import (
 	"nagare/internal/api/jsonbody"
 )
 
+func init() {
+	declare(part{extensions: []extension{
+		{"standard-attr-tag", "Tag support for resources with standard attribute: network, subnet, port, security_group, router, floatingip", "Enables to set tag on resources with standard attribute.", "2017-01-01T00:00:00-00:00"},
+	}})
+}
+
 const (
 	maxTags   = 50
 	maxTagLen = 60
