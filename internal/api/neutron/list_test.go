@@ -208,8 +208,11 @@ func TestTags(t *testing.T) {
 	}
 	w.refuse("other", "PUT", path+"/x", "", 404, "NetworkNotFound", "")
 	w.refuse("demo", "PUT", path, `{"tags":["`+strings.Repeat("x", 61)+`"]}`, 400, "HTTPBadRequest", "")
+	if m := w.do("demo", "POST", path, `{"tags":["aqua","red"]}`, 201); fmt.Sprint(m["tags"]) != "[aqua green red]" {
+		t.Errorf("tags %v", m)
+	}
 	w.do("demo", "DELETE", path, "", 204)
-	if m := w.do("demo", "GET", "/v2.0/networks/"+a, "", 200); fmt.Sprint(dig(m, "network", "tags")) != "[]" || dig(m, "network", "revision_number") != 5.0 {
+	if m := w.do("demo", "GET", "/v2.0/networks/"+a, "", 200); fmt.Sprint(dig(m, "network", "tags")) != "[]" || dig(m, "network", "revision_number") != 6.0 {
 		t.Errorf("network %v", m)
 	}
 	if m := w.do("demo", "POST", "/v2.0/ports", `{"ports":[{"network_id":"`+a+`","tags":["t1"]},{"network_id":"`+a+`"}]}`, 201); fmt.Sprint(dig(m, "ports", 0, "tags")) != "[t1]" {

@@ -353,7 +353,8 @@ func TestErrorBodies(t *testing.T) {
 		{"demo", "GET", "/v2.0/networks/" + net + "/tags/red", "", 404, "TagNotFound", ""},
 		{"demo", "DELETE", "/v2.0/networks/" + net + "/tags/red", "", 404, "TagNotFound", ""},
 		{"demo", "PUT", "/v2.0/networks/" + net + "/tags", `{"tags":"red"}`, 400, "HTTPBadRequest", ""},
-		{"demo", "POST", "/v2.0/networks/" + net + "/tags", `{"tags":["red"]}`, 405, "HTTPMethodNotAllowed", ""},
+		{"demo", "POST", "/v2.0/networks/" + net + "/tags/red", "", 405, "HTTPMethodNotAllowed", ""},
+		{"demo", "POST", "/v2.0/networks/" + net + "/tags", `{"tags":[1]}`, 400, "HTTPBadRequest", ""},
 		{"demo", "GET", "/v2.0/networks/" + net + "/other", "", 404, "HTTPNotFound", ""},
 	} {
 		w.refuse(c.who, c.method, c.path, c.body, c.status, c.kind, c.message)

@@ -344,11 +344,15 @@ func TestRevisions(t *testing.T) {
 	if a, b := rev("networks/"+net, "network"), rev("subnets/"+sub, "subnet"); a != 2 || b != 0 {
 		t.Errorf("network %v after its subnet %v", a, b)
 	}
+	w.do("demo", "PUT", "/v2.0/subnets/"+sub, `{"subnet":{"dns_nameservers":["1.1.1.1"]}}`, 200)
+	if a, b := rev("networks/"+net, "network"), rev("subnets/"+sub, "subnet"); a != 3 || b != 1 {
+		t.Errorf("network %v, subnet %v after a change of the subnet", a, b)
+	}
 	body := `{"network":{"name":"x"}}`
 	if a := w.send("demo", "PUT", "/v2.0/networks/"+net, body, "If-Match", "revision_number=1"); a.code != 412 || dig(a.body, "NeutronError", "type") != "RevisionNumberConstraintFailed" {
 		t.Errorf("stale update: %d %s", a.code, a.text)
 	}
-	if a := w.send("demo", "PUT", "/v2.0/networks/"+net, body, "If-Match", "revision_number=2"); a.code != 200 || dig(a.body, "network", "revision_number") != 3.0 {
+	if a := w.send("demo", "PUT", "/v2.0/networks/"+net, body, "If-Match", "revision_number=3"); a.code != 200 || dig(a.body, "network", "revision_number") != 4.0 {
 		t.Errorf("update: %d %s", a.code, a.text)
 	}
 	if a := w.send("demo", "PUT", "/v2.0/networks/"+net, body, "If-Match", "etag"); a.code != 200 {
@@ -356,6 +360,19 @@ func TestRevisions(t *testing.T) {
 	}
 	if a := w.send("demo", "DELETE", "/v2.0/networks/"+net, "", "If-Match", "revision_number=9"); a.code != 412 {
 		t.Errorf("stale delete: %d %s", a.code, a.text)
+	}
+	// An interface is a change of its router, an address one of its port.
+	r := newWorld(t, func(c *Config) { c.Routers = true })
+	on := r.network("demo", "")
+	first, second := r.subnet("demo", on, "10.0.0.0/24", ""), r.subnet("demo", on, "10.0.1.0/24", "")
+	router := r.make("demo", "routers", "router", "")
+	r.do("demo", "PUT", "/v2.0/routers/"+router+"/add_router_interface", `{"subnet_id":"`+first+`"}`, 200)
+	if m := r.do("demo", "GET", "/v2.0/routers/"+router, "", 200); dig(m, "router", "revision_number") != 2.0 {
+		t.Errorf("router after an interface: %v", m)
+	}
+	m := r.do("demo", "PUT", "/v2.0/ports/"+r.port("demo", on, ""), `{"port":{"fixed_ips":[{"subnet_id":"`+second+`"}]}}`, 200)
+	if dig(m, "port", "revision_number") != 2.0 {
+		t.Errorf("port after another address: %v", m)
 	}
 	sg := w.make("demo", "security-groups", "security_group", `"name":"g"`)
 	rule := w.make("demo", "security-group-rules", "security_group_rule", `"security_group_id":"`+sg+`","direction":"ingress"`)

@@ -103,3 +103,22 @@ func TestExtend(t *testing.T) {
 		t.Errorf("left: %v", things)
 	}
 }
+
+// TestForms: the forms of a request that clients vary: a .json suffix anywhere, HEAD for GET, an absent object by HEAD.
+func TestForms(t *testing.T) {
+	w := newWorld(t)
+	n := w.network("demo", `"name":"a"`)
+	for _, path := range []string{"/v2.0/networks/" + n, "/v2.0/networks", "/v2.0/extensions", "/v2.0/extensions/quotas", "/v2.0/quotas/p-demo",
+		"/v2.0/quotas/p-demo/default", "/v2.0/quotas/p-demo/details", "/v2.0/networks/" + n + "/tags"} {
+		plain := w.send("demo", "GET", path, "")
+		for _, same := range []answer{w.send("demo", "GET", path+".json", ""), w.send("demo", "HEAD", path, "")} {
+			if plain.code != 200 || same.code != 200 || same.text != plain.text {
+				t.Errorf("%s: %d %s, then %d %s", path, plain.code, plain.text, same.code, same.text)
+			}
+		}
+	}
+	w.refuse("demo", "HEAD", "/v2.0/networks/"+recordedNet, "", 404, "NetworkNotFound", "")
+	w.do("demo", "PUT", "/v2.0/networks/"+n+".json", `{"network":{"name":"b"}}`, 200)
+	w.do("demo", "POST", "/v2.0/networks.json", `{"network":{}}`, 201)
+	w.do("demo", "DELETE", "/v2.0/networks/"+n+".json", "", 204)
+}

@@ -239,8 +239,7 @@ func buildSubnet(w *work, in *values) (model.Subnet, error) {
 		return s, err
 	}
 	tables.Subnets.Put(w.tx, s.ID, s)
-	w.touch(&n.Std)
-	tables.Networks.Put(w.tx, n.ID, n)
+	w.touchNetwork(n.ID)
 	if autoAddress(&s) {
 		if err := w.addAutoAddresses(&s); err != nil {
 			return s, err
@@ -387,11 +386,20 @@ func updateSubnet(w *work, s model.Subnet, in *values) (model.Subnet, error) {
 			return s, conflict("GatewayIpInUse", "Current gateway ip %s already in use by port %s. Unable to update.", hadGateway, p.ID)
 		}
 	}
+	w.touchNetwork(s.Network)
 	if s.EnableDHCP != hadDHCP {
 		tables.Subnets.Put(w.tx, s.ID, s)
 		return s, w.syncDHCP(s.Network)
 	}
 	return s, nil
+}
+
+// touchNetwork counts a change of what a network has as one of it.
+func (w *work) touchNetwork(id model.NetworkID) {
+	if n, ok := tables.Networks.Get(w.tx, id); ok {
+		w.touch(&n.Std)
+		tables.Networks.Put(w.tx, id, n)
+	}
 }
 
 func deleteSubnet(w *work, s model.Subnet) error {
@@ -408,10 +416,7 @@ func deleteSubnet(w *work, s model.Subnet) error {
 		}
 	}
 	w.dropSubnet(s)
-	if n, ok := tables.Networks.Get(w.tx, s.Network); ok {
-		w.touch(&n.Std)
-		tables.Networks.Put(w.tx, n.ID, n)
-	}
+	w.touchNetwork(s.Network)
 	return w.syncDHCP(s.Network)
 }
 

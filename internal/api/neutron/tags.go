@@ -13,6 +13,7 @@ import (
 func init() {
 	declare(part{extensions: []extension{
 		{"standard-attr-tag", "Tag support for resources with standard attribute: network, subnet, port, security_group, router, floatingip", "Enables to set tag on resources with standard attribute.", "2017-01-01T00:00:00-00:00"},
+		{"tag-creation", "Tag creation extension", "Allow to create multiple tags for a resource", "2024-07-23T10:00:00-00:00"},
 	}})
 }
 
@@ -133,7 +134,7 @@ func (rs *Resource[T]) serveTags(rq *request, m, id string, rest []string) error
 		}
 		rq.w.WriteHeader(http.StatusNoContent)
 		return nil
-	case m == http.MethodPut && !single:
+	case !single && (m == http.MethodPut || m == http.MethodPost):
 		in, err := rq.body()
 		if err != nil {
 			return err
@@ -145,6 +146,9 @@ func (rs *Resource[T]) serveTags(rq *request, m, id string, rest []string) error
 		tags, err := tagParser(raw)
 		if err != nil {
 			return badRequest("Invalid input for tags. Reason: %s.", err)
+		}
+		if m == http.MethodPost { // adds to what is there
+			return edit(func(old []string) ([]string, error) { return append(old, tags.([]string)...), nil }, http.StatusCreated, true)
 		}
 		return edit(func([]string) ([]string, error) { return tags.([]string), nil }, http.StatusOK, true)
 	case m == http.MethodPut:
