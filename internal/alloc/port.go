@@ -13,7 +13,8 @@ import (
 )
 
 // PutPort writes a port together with what is allocated to it by where it is and what it wears: its slot on its node and its
-// set of groups. Whoever writes ports does it by PutPort and DeletePort, else their zones and group sets go astray. The error
+// set of groups. A trunk's sub-port is where its parent is, and follows it. Whoever writes ports does it by PutPort and
+// DeletePort, else their zones and group sets go astray. The error
 // is an *ExhaustedError.
 func PutPort(tx *store.Txn, p model.Port) error {
 	old, had := tables.Ports.Get(tx, p.ID)
@@ -23,6 +24,10 @@ func PutPort(tx *store.Txn, p model.Port) error {
 	}
 	if p.Router = ""; p.IsRouterPort() {
 		p.Router = model.RouterID(p.DeviceID)
+	}
+	if p.IsSubPort() {
+		parent, _ := tables.Ports.Get(tx, p.Parent)
+		p.Host = parent.Host
 	}
 	if had && old.Host != p.Host {
 		freeSlot(tx, old.Host, p.ID)
@@ -35,6 +40,19 @@ func PutPort(tx *store.Txn, p model.Port) error {
 	tables.Ports.Put(tx, p.ID, p)
 	if had && old.GroupSet != p.GroupSet {
 		leaveGroupSet(tx, p.ID, old.GroupSet)
+	}
+	if had && old.Host != p.Host {
+		return moveSubPorts(tx, p.ID)
+	}
+	return nil
+}
+
+// moveSubPorts has the ports that a trunk carries follow their parent.
+func moveSubPorts(tx *store.Txn, parent model.PortID) error {
+	for _, s := range slices.Collect(tables.SubPortsByParent.By(tx, string(parent))) {
+		if err := PutPort(tx, s); err != nil {
+			return err
+		}
 	}
 	return nil
 }

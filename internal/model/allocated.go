@@ -65,6 +65,26 @@ const EdgeMeter uint32 = 2
 // Meter is the id of the slot's meter for a kind, from 4 up.
 func (s Slot) Meter(k PuntKind) uint32 { return s.Number*uint32(puntKinds) + uint32(k) }
 
+// QosMeter is a meter that a port has for its policy of quality of service.
+type QosMeter uint8
+
+// The meters of a policy, by what they limit. Out is what the instance sends.
+const (
+	QosOut QosMeter = iota
+	QosOutPackets
+	QosIn
+	QosInPackets
+	qosMeters
+)
+
+// qosMeterBase is above the meters of all slots.
+const qosMeterBase = (MaxSlot + 1) * uint32(puntKinds)
+
+// QosMeter is the id of the slot's meter for a limit, below 2^18, which is what Open vSwitch's userspace datapath has.
+func (s Slot) QosMeter(m QosMeter) uint32 {
+	return qosMeterBase + s.Number*uint32(qosMeters) + uint32(m)
+}
+
 // FormerSet is the set of groups that a port wore before its present one. Its flows stay on the port's node until packets that
 // a switch has already taken for it are through, so that a change of groups loses none.
 type FormerSet struct {

@@ -42,6 +42,7 @@ type NetworkPlane struct {
 	MTU             int         `json:"mtu"`
 	AdminStateUp    bool        `json:"admin_state_up"`
 	External        bool        `json:"router_external,omitempty"`
+	QosPolicy       QosPolicyID `json:"qos_policy_id,omitempty"` // of its ports that name none and are no devices of the network
 }
 
 // Network is a layer-2 segment of a tenant.
@@ -138,6 +139,9 @@ type PortPlane struct {
 	SecurityGroups []SecurityGroupID `json:"security_groups"`
 	GroupSet       Key               `json:"group_set,omitempty"` // allocated: of SecurityGroups as a set; 0 for none
 	AllowedPairs   []AddressPair     `json:"allowed_address_pairs,omitempty"`
+	QosPolicy      QosPolicyID       `json:"qos_policy_id,omitempty"`   // its own; empty: its network's
+	Parent         PortID            `json:"trunk_parent,omitempty"`    // of the trunk that carries it, whose interface is its own; its Host is the parent's
+	VLAN           uint16            `json:"segmentation_id,omitempty"` // tag of its frames at the parent's interface, with Parent
 }
 
 // IsDHCP reports whether the port is a network's DHCP server.

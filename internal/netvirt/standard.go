@@ -60,8 +60,9 @@ func owned(kind pipeline.CookieKind, key model.Key, n uint8, f flow.Flow) flow.F
 // local is what the rules for a port of this node have in common.
 type local struct {
 	model.Port
-	In   uint32     // OpenFlow port number
-	Net  uint64     // the logical network, as in tun_id
+	In   uint32 // OpenFlow port number
+	Net  uint64 // the logical network, as in tun_id
+	On   model.Network
 	Slot model.Slot // the port's place on this node
 }
 
@@ -71,14 +72,13 @@ func localOf(c *compile.Context, id model.PortID) (l local, ok bool) {
 	if l.Port, ok = tables.Ports.Get(c, id); !ok {
 		return l, false
 	}
-	if l.In = ofport(c, id); l.In == 0 {
+	if l.In = ofport(c, l.Carrier()); l.In == 0 {
 		return l, false
 	}
-	net, ok := tables.Networks.Get(c, l.Network)
-	if !ok || !net.AdminStateUp {
+	if l.On, ok = tables.Networks.Get(c, l.Network); !ok || !l.On.AdminStateUp {
 		return l, false
 	}
-	if l.Net, ok = logicalNetwork(&net); !ok {
+	if l.Net, ok = logicalNetwork(&l.On); !ok {
 		return l, false
 	}
 	l.Slot, ok = tables.SlotsByPort.First(c, model.PlugKey(model.NodeID(c.Node), id))

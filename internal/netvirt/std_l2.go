@@ -19,7 +19,7 @@ type layer2 struct {
 	outs       *compile.Query[uint32]   // outKey -> number of that tunnel port
 	patches    *compile.Query[patch]    // patchKey -> the way to a physical network
 
-	port, network, member, way, pair, local, flood, peer, tunnel, provider, uplink, server compile.RuleID
+	port, network, member, way, pair, local, flood, peer, tunnel, provider, uplink, server, tags compile.RuleID
 }
 
 // Which of its table's flows a flow of layer 2 is, for its cookie.
@@ -96,6 +96,7 @@ func newLayer2(b *compile.Rulebook, o Options) *layer2 {
 		Doc: "frames of a network enter from the wire of its physical network"})
 	l.server = b.Add(compile.Rule{Name: "l2/dhcp-server", Kind: "port", Run: l.dhcpServer,
 		Doc: "answers ARP for a DHCP server that is on no node, since the controller is it"})
+	l.declareTrunk(b)
 	return l
 }
 

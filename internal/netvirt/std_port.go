@@ -18,15 +18,17 @@ func (l *layer2) localPort(c *compile.Context) {
 	if !ok {
 		return
 	}
-	enter := []flow.Act{flow.SetTunID(p.Net), flow.LoadReg(pipeline.RegOrigin, pipeline.FromPort),
-		flow.LoadReg(pipeline.RegSrcPort, uint32(p.Key)), flow.LoadReg(pipeline.RegSrcZone, uint32(p.Slot.Zone()))}
+	prio, tag, enter := p.entrance()
+	enter = append(enter, flow.SetTunID(p.Net), flow.LoadReg(pipeline.RegOrigin, pipeline.FromPort),
+		flow.LoadReg(pipeline.RegSrcPort, uint32(p.Key)), flow.LoadReg(pipeline.RegSrcZone, uint32(p.Slot.Zone())))
 	if p.IsFiltered() {
 		enter = append(enter, flow.Load(flow.RegBits(pipeline.RegFlags, 1, 1), 1), flow.LoadReg(pipeline.RegSrcSet, uint32(p.GroupSet)))
 	}
-	admit := flow.Do(append(enter, to(pipeline.Responder))...)
+	q := qualityOf(c, &p)
+	admit := q.admit(c, &p, enter)
 	from := func(n uint8, source ...flow.Term) {
-		c.Flow(owned(pipeline.KindPort, p.Key, n, entry(pipeline.Classifier, pipeline.PrioPort,
-			flow.M(append(source, flow.InPort(p.In), flow.NoVLAN())...), admit)))
+		c.Flow(owned(pipeline.KindPort, p.Key, n, entry(pipeline.Classifier, prio,
+			flow.M(append(source, flow.InPort(p.In), tag)...), admit)))
 	}
 	switch {
 	case p.IsFiltered():
@@ -39,7 +41,9 @@ func (l *layer2) localPort(c *compile.Context) {
 	default: // port security is off: any source (decision 20)
 		from(l2Own)
 	}
-	c.Flow(owned(pipeline.KindPort, p.Key, l2PortDrop, entry(pipeline.Classifier, pipeline.PrioPortDrop, flow.M(flow.InPort(p.In)), flow.Do())))
+	if !p.IsSubPort() { // else the parent of the trunk has it
+		c.Flow(owned(pipeline.KindPort, p.Key, l2PortDrop, entry(pipeline.Classifier, pipeline.PrioPortDrop, flow.M(flow.InPort(p.In)), flow.Do())))
+	}
 	for _, f := range p.FixedIPs {
 		if f.Addr.Is4() { // the owner's probe (RFC 5227) is for others to answer
 			c.Flow(owned(pipeline.KindPort, p.Key, l2ARPExempt, entry(pipeline.Responder, pipeline.PrioResponderExempt,
@@ -49,8 +53,7 @@ func (l *layer2) localPort(c *compile.Context) {
 	d := compile.Ask(c, l.deliveries, c.Subject)
 	c.Flow(owned(pipeline.KindPort, p.Key, l2Destination, entry(pipeline.L2Rewrite, pipeline.PrioDestination,
 		flow.M(flow.TunID(p.Net), flow.EthDst(p.MAC)), flow.Do(append(d.acts(), to(pipeline.IngressACL))...))))
-	c.Flow(owned(pipeline.KindPort, p.Key, l2Local, entry(pipeline.L2Forward, pipeline.PrioLocal,
-		flow.M(flow.Reg(pipeline.RegDstPort, uint32(p.Key))), flow.Do(flow.Output(p.In)))))
+	q.deliver(c, &p, l.exit(c, &p))
 }
 
 // delivery is what tables from 90 on must know of the port that a frame is for. It does not name the port's OpenFlow number,

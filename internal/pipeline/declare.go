@@ -69,7 +69,7 @@ func init() {
 			Match:   join(fL2, fVLAN, tunID, fields{openflow.FieldTunSrc, openflow.FieldTunDst, openflow.FieldIPProto, openflow.FieldIPv4Dst}),
 			Kinds:   Goto | Punt | Set | VLAN | Limit | Track | Copy | SampleKind,
 			Sets:    join(tunID, reg(0, 1, 5, 7, 12)),
-			Next:    []TableID{UserHooks, Responder, MetadataBack},
+			Next:    []TableID{UserHooks, EgressQoS, Responder, MetadataBack},
 			Miss:    missGoto(Responder),
 			Prios: []Priority{
 				{Value: PrioLLDPPort, Name: "lldp", Profiles: Standard, What: "LLDP of a tunnel or provider port to the controller"},
@@ -85,15 +85,26 @@ func init() {
 			Miss:    missGoto(Responder), Kinds: Goto, Next: []TableID{Responder},
 		},
 		Table{
+			ID: EgressQoS, Name: "egress-qos", Profiles: Standard,
+			Purpose: "What a policy of quality of service does with a port's packets beside the meter in the classifier: a second meter, and the code point.",
+			Match:   join(one(openflow.FieldEthType), reg(1)), Kinds: Goto | Limit | Set, Sets: one(openflow.FieldIPDSCP),
+			Next: []TableID{Responder}, Miss: missGoto(Responder),
+			Prios: []Priority{
+				{Value: PrioQosMark, Name: "mark", Profiles: Standard, What: "IP packet of a port whose packets are marked"},
+				{Value: PrioQos, Name: "limit", Profiles: Standard, What: "other frame of a port whose packets are counted"},
+			},
+		},
+		Table{
 			ID: Responder, Name: "responder", Profiles: both,
 			Purpose: "Answers ARP and neighbour solicitations for known addresses, hands DHCP and router solicitations to the controller.",
-			Match:   join(fL2, fARP, fND, tunID, reg(0, 1), fields{openflow.FieldUDPSrc, openflow.FieldUDPDst, openflow.FieldIPv6Src, openflow.FieldIPv6Dst}),
+			Match:   join(fL2, fVLAN[:1], fARP, fND, tunID, reg(0, 1), fields{openflow.FieldUDPSrc, openflow.FieldUDPDst, openflow.FieldIPv6Src, openflow.FieldIPv6Dst}),
 			Kinds:   Goto | Punt | Set | Again | Out,
 			Sets:    join(fields{openflow.FieldEthSrc, openflow.FieldEthDst, openflow.FieldIPv6Src, openflow.FieldIPv6Dst}, fARP[1:], fND[2:]),
 			Next:    []TableID{InboundNAT, ReturnToSender},
 			Back:    []TableID{ResponderND},
 			Miss:    missGoto(InboundNAT),
 			Prios: []Priority{
+				{Value: PrioTwoTags, Name: "two-tags", Profiles: Standard, What: "a frame that is tagged still, without its sub-port's tag"},
 				{Value: PrioDHCPPunt, Name: "dhcp-punt", Profiles: Standard, What: "DHCP request, answered by the controller (native mode)"},
 				{Value: PrioGatewayLearn, Name: "gateway-learn", Profiles: Standard, What: "copy of the external gateway's ARP or ND answer to the controller"},
 				{Value: PrioMulticastReport, Name: "multicast-report", Profiles: Standard, What: "copy of IGMP and MLD reports to the controller"},

@@ -38,11 +38,12 @@ func declareACL() {
 		Table{
 			ID: IngressACL, Name: "ingress-acl", Profiles: both,
 			Purpose: "What may reach an instance: DHCP and neighbour discovery, then the security groups.",
-			Match:   join(fL2, fIP, fL4, fARP, fND, tunID, reg(0, 2, 6, 7)),
+			Match:   join(fL2, fVLAN[:1], fIP, fL4, fARP, fND, tunID, reg(0, 2, 6, 7)),
 			Kinds:   Goto | Track,
 			Next:    []TableID{IngressState, IngressRules, OutboundNAT},
 			Miss:    missGoto(OutboundNAT),
 			Prios: []Priority{
+				{Value: PrioTwoTags, Name: "two-tags", Profiles: Standard, What: "a tagged frame, on a node with trunks"},
 				{Value: PrioNeighbour, Name: "neighbour", Profiles: Standard, What: "ARP and ND"},
 				{Value: PrioPermit, Name: "permit", Profiles: Classic, What: "security group rule"},
 				{Value: PrioDHCPReply, Name: "dhcp-reply", Profiles: both, What: "answer of the subnet's DHCP server"},

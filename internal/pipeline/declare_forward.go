@@ -103,10 +103,12 @@ func declareForward() {
 		Table{
 			ID: L2Forward, Name: "l2-forward", Profiles: both,
 			Purpose: "Output: to a local port, through a tunnel, to a provider network, or to all of these. A frame from a tunnel never goes to a tunnel.",
-			Match:   join(fL2, tunID, reg(0, 2, 7), fields{openflow.FieldIPv4Dst, openflow.FieldIPv6Dst}), Kinds: Out | ToGroup | Set | VLAN | Limit | Copy | Again | SampleKind,
+			Match:   join(fL2, tunID, reg(0, 1, 2, 7), fields{openflow.FieldIPv4Dst, openflow.FieldIPv6Dst}), Kinds: Goto | Out | ToGroup | Set | VLAN | Limit | Copy | Again | SampleKind,
 			Sets: join(tunID, reg(2, 6, 7, 13), fields{openflow.FieldTunDst, openflow.FieldTunIPv6Dst, openflow.FieldVLANVID, openflow.FieldInPort, openflow.FieldInPort16, openflow.FieldEthSrc}),
-			Back: []TableID{IngressACL}, Miss: Miss{Kind: MissDrop},
+			Next: []TableID{IngressQoS}, Back: []TableID{IngressACL}, Miss: Miss{Kind: MissDrop},
 			Prios: []Priority{
+				{Value: PrioOwnCopy, Name: "own-copy", Profiles: Standard, What: "what a port of a trunk sent does not come back to it"},
+				{Value: PrioLocalLimited, Name: "local-limited", Profiles: Standard, What: "local port, by reg2: frames for it alone, by meter"},
 				{Value: PrioLocal, Name: "local", Profiles: Standard, What: "local port, by reg2"},
 				{Value: PrioSplit, Name: "split-horizon", Profiles: Standard, What: "a frame from a tunnel for no port of this node; routed packets go on"},
 				{Value: PrioUnicast, Name: "unicast", Profiles: both, What: "MAC address of a port"},
@@ -115,6 +117,12 @@ func declareForward() {
 				{Value: PrioFloodLocal, Name: "flood-local", Profiles: both, What: "broadcast from a local port, everywhere"},
 				{Value: PrioUnknown, Name: "unknown", Profiles: both, What: "unknown unicast; a provider network's goes to the wire"},
 			},
+		},
+		Table{
+			ID: IngressQoS, Name: "ingress-qos", Profiles: Standard,
+			Purpose: "Output to a local port by a second meter.",
+			Match:   reg(2), Kinds: Out | VLAN | Set | Limit, Sets: fields{openflow.FieldVLANVID, openflow.FieldInPort16}, Miss: Miss{Kind: MissNone},
+			Prios: []Priority{{Value: PrioQos, Name: "limit", Profiles: Standard, What: "local port, by reg2"}},
 		},
 		Table{
 			ID: ReturnToSender, Name: "return-to-sender", Profiles: Standard,

@@ -15,7 +15,12 @@ const (
 	PrioPortDrop uint16 = 8192
 	PrioMetaBack uint16 = 33000 // from the node's metadata port
 
+	// Table 2.
+	PrioQosMark uint16 = 1025 // packets whose code point is set
+	PrioQos     uint16 = 1024 // also in table 111
+
 	// Table 20.
+	PrioTwoTags         uint16 = 65000 // also in table 90
 	PrioDHCPPunt        uint16 = 61013
 	PrioGatewayLearn    uint16 = 1100
 	PrioMulticastReport uint16 = 1090
@@ -76,13 +81,15 @@ const (
 	PrioDestination  uint16 = 32768
 
 	// Table 110.
-	PrioLocal       uint16 = 40000
-	PrioSplit       uint16 = 35000 // what a tunnel brought goes into no tunnel
-	PrioUnicast     uint16 = 32768
-	PrioMulticast   uint16 = 16400
-	PrioFloodTunnel uint16 = 16384 // came from a tunnel: to local ports only
-	PrioFloodLocal  uint16 = 16383 // came from a local port: everywhere
-	PrioUnknown     uint16 = 8192
+	PrioOwnCopy      uint16 = 40002 // a trunk's port gets no copy of what it sent
+	PrioLocalLimited uint16 = 40001 // the same as PrioLocal, by meter
+	PrioLocal        uint16 = 40000
+	PrioSplit        uint16 = 35000 // what a tunnel brought goes into no tunnel
+	PrioUnicast      uint16 = 32768
+	PrioMulticast    uint16 = 16400
+	PrioFloodTunnel  uint16 = 16384 // came from a tunnel: to local ports only
+	PrioFloodLocal   uint16 = 16383 // came from a local port: everywhere
+	PrioUnknown      uint16 = 8192
 
 	// Table 115.
 	PrioSubPort uint16 = 1024

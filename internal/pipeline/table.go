@@ -52,6 +52,7 @@ const (
 // Sub-tables of the standard profile.
 const (
 	UserHooks      TableID = 1
+	EgressQoS      TableID = 2
 	ResponderND    TableID = 22
 	InboundNew     TableID = 31
 	InboundDone    TableID = 32
@@ -69,6 +70,7 @@ const (
 	IngressCommit  TableID = 93
 	OutboundNew    TableID = 101
 	Hairpin        TableID = 105
+	IngressQoS     TableID = 111
 	ReturnToSender TableID = 115
 )
 

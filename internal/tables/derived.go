@@ -200,7 +200,7 @@ func Located(r store.Reader, id model.PortID) (model.Port, bool) {
 	if !ok || p.Host == "" || !p.AdminStateUp {
 		return p, false
 	}
-	_, ok = Plugs.Get(r, model.PlugKey(p.Host, id))
+	_, ok = Plugs.Get(r, model.PlugKey(p.Host, p.Carrier()))
 	return p, ok
 }
 
@@ -214,7 +214,7 @@ func located(name string, emit func(store.Reader, *model.Port) []store.Member) *
 		return emit(r, &p)
 	})
 	store.From(d, Ports, func(_ store.Reader, p model.Port) []string { return []string{string(p.ID)} })
-	store.From(d, Plugs, func(_ store.Reader, p model.Plug) []string { return []string{string(p.Port)} })
+	store.From(d, Plugs, carriedBy)
 	store.From(d, Networks, func(r store.Reader, n model.Network) []string {
 		var ids []string
 		for p := range PortsByNetwork.By(r, string(n.ID)) {

@@ -174,7 +174,7 @@ func reaching(name string, emit func(model.NodeID, model.RouterID, []model.Netwo
 		}
 		return ids
 	})
-	store.From(d, Plugs, func(_ store.Reader, p model.Plug) []string { return []string{string(p.Port)} })
+	store.From(d, Plugs, carriedBy)
 	return store.From(d, Gateways, func(_ store.Reader, g model.Gateway) []string { return []string{gatewaySubject(g.Router)} })
 }
 
@@ -234,7 +234,12 @@ func serving(name string, emit func(model.NodeID, *model.FloatingIP) store.Membe
 	}
 	store.From(d, FloatingIPs, func(_ store.Reader, f model.FloatingIP) []string { return []string{string(f.ID)} })
 	store.From(d, Ports, func(r store.Reader, p model.Port) []string { return ofPort(r, nil, p.ID) })
-	store.From(d, Plugs, func(r store.Reader, p model.Plug) []string { return ofPort(r, nil, p.Port) })
+	store.From(d, Plugs, func(r store.Reader, p model.Plug) (ids []string) {
+		for _, port := range carriedBy(r, p) {
+			ids = ofPort(r, ids, model.PortID(port))
+		}
+		return ids
+	})
 	store.From(d, Networks, func(r store.Reader, n model.Network) (ids []string) {
 		for f := range FloatingIPsByNetwork.By(r, string(n.ID)) {
 			ids = append(ids, string(f.ID))
