@@ -26,8 +26,8 @@ const (
 // Errors of Decode; syntax errors are returned as encoding/json gives them, wrapped.
 var (
 	ErrEmpty    = errors.New("body is empty")
-	ErrTooLarge = fmt.Errorf("body is larger than %d bytes", MaxBytes)
-	ErrTooDeep  = fmt.Errorf("body is nested deeper than %d levels", MaxDepth)
+	ErrTooLarge = errors.New("body is too large")
+	ErrTooDeep  = errors.New("body is nested too deep")
 	ErrTrailing = errors.New("body continues after its JSON value")
 )
 
@@ -37,11 +37,15 @@ type DuplicateKeyError struct{ Key string }
 func (e *DuplicateKeyError) Error() string { return fmt.Sprintf("key %q occurs twice", e.Key) }
 
 // Decode reads one JSON value and nothing after it: nil, bool, string, json.Number, []any or map[string]any.
-func Decode(r io.Reader) (any, error) {
-	lim := &io.LimitedReader{R: r, N: MaxBytes + 1}
+func Decode(r io.Reader) (any, error) { return DecodeWithin(r, MaxBytes, MaxDepth) }
+
+// DecodeWithin is Decode with other limits than the usual ones, for peers whose bodies are larger or deeper: bytes of the body,
+// and levels of nesting. Its errors are the same.
+func DecodeWithin(r io.Reader, bytes int64, depth int) (any, error) {
+	lim := &io.LimitedReader{R: r, N: bytes + 1}
 	d := json.NewDecoder(lim)
 	d.UseNumber()
-	v, err := value(d, 0)
+	v, err := value(d, depth)
 	if err == nil {
 		if _, more := d.Token(); more == nil {
 			err = ErrTrailing
@@ -51,16 +55,19 @@ func Decode(r io.Reader) (any, error) {
 	}
 	switch {
 	case lim.N <= 0:
-		return nil, ErrTooLarge
-	case errors.Is(err, io.EOF) && lim.N == MaxBytes+1:
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, bytes)
+	case errors.Is(err, io.EOF) && lim.N == bytes+1:
 		return nil, ErrEmpty
+	case errors.Is(err, ErrTooDeep):
+		return nil, fmt.Errorf("%w: more than %d levels", ErrTooDeep, depth)
 	case err != nil:
 		return nil, fmt.Errorf("body: %w", err)
 	}
 	return v, nil
 }
 
-func value(d *json.Decoder, depth int) (any, error) {
+// value reads a value that may be nested as many levels as said.
+func value(d *json.Decoder, levels int) (any, error) {
 	tok, err := d.Token()
 	if err != nil {
 		return nil, err
@@ -69,13 +76,13 @@ func value(d *json.Decoder, depth int) (any, error) {
 	if !ok {
 		return tok, nil
 	}
-	if depth >= MaxDepth {
+	if levels <= 0 {
 		return nil, ErrTooDeep
 	}
 	if delim == '[' {
 		list := []any{}
 		for d.More() {
-			v, err := value(d, depth+1)
+			v, err := value(d, levels-1)
 			if err != nil {
 				return nil, err
 			}
@@ -94,7 +101,7 @@ func value(d *json.Decoder, depth int) (any, error) {
 		if _, dup := obj[key]; dup {
 			return nil, &DuplicateKeyError{key}
 		}
-		if obj[key], err = value(d, depth+1); err != nil {
+		if obj[key], err = value(d, levels-1); err != nil {
 			return nil, err
 		}
 	}
