@@ -3,6 +3,7 @@
 package identity
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -79,21 +80,31 @@ func (c *call) byPassword(u map[string]any) (string, error) {
 		return "", badRequest("Expecting to find password in user.")
 	}
 	var user User
+	var known bool
 	if id := str(u, "id"); id != "" {
-		user, _ = users.Get(c.snap, id)
+		if user, known = users.Get(c.snap, id); !known {
+			user.ID = id
+		}
 	} else if name := str(u, "name"); name != "" {
 		d := obj(u, "domain")
 		if d == nil {
 			return "", badRequest("Expecting to find domain in user.")
 		}
-		user, _ = findUser(c.snap, name, domainID(c.snap, d))
+		if user, known = findUser(c.snap, name, domainID(c.snap, d)); !known {
+			user.ID = name
+		}
 	} else {
 		return "", badRequest("Expecting to find id or name in user.")
 	}
-	if !checkPassword(user.PasswordHash, password, c.decoy()) || !user.Enabled {
-		return "", errUnauthenticated
+	return user.ID, c.login(&user, password)
+}
+
+// login checks a password; see checkLogin.
+func (c *call) login(u *User, password string) error {
+	if err := c.checkLogin(c.r.Context(), c.snap, u, password, c.r.RemoteAddr); !errors.Is(err, ErrUnauthorized) {
+		return err
 	}
-	return user.ID, nil
+	return errUnauthenticated
 }
 
 // byToken makes a token from a token. The new one ends no later than the old and belongs to its chain.

@@ -8,8 +8,12 @@
 // role, a password, a project or a user ends it at once, and a restart does not. Revoked tokens are remembered until they
 // would have ended.
 //
+// Other APIs take Basic as well (Authenticate): a password that was right is remembered for a minute as a keyed digest, because
+// some clients send it with every request. Wrong ones are counted by user and by source address, and delay more and more.
+//
 // Invariants: there is no default password; every error has the shape {"error":{"code","title","message"}}; an answer never
 // says which part of a credential was wrong; no token or password is ever logged or returned.
 //
-// Callers: internal/app creates the Service and serves its Handler; internal/api/neutron and the admin API call Validate.
+// Callers: internal/app creates the Service and serves its Handler; internal/api/neutron calls Validate, the APIs of the
+// admin port call Authenticate.
 package identity

@@ -213,8 +213,8 @@ func (c *call) changePassword() error {
 		return badRequest("Expecting to find original_password and password in user.")
 	}
 	u := c.ses.user
-	if !checkPassword(u.PasswordHash, old, c.decoy()) {
-		return errUnauthenticated
+	if err := c.login(&u, old); err != nil {
+		return err
 	}
 	checked := u.PasswordHash
 	if err := u.setPassword(c, password); err != nil {

@@ -120,7 +120,10 @@ func (s *Service) Handler() http.Handler {
 func (c *call) fail(err error) {
 	var f *fault
 	var large *store.TooLargeError
+	var locked *LockedError
 	switch {
+	case errors.As(err, &locked):
+		writeError(c.w, Deny(c.w.Header(), err), "Too many wrong credentials; wait and try again.")
 	case errors.As(err, &large):
 		writeError(c.w, http.StatusRequestEntityTooLarge, fmt.Sprintf("The change of %d records is too large for one request.", large.Ops))
 	case errors.As(err, &f):

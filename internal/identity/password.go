@@ -3,6 +3,7 @@
 package identity
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -33,13 +34,22 @@ func hashPassword(password string, cost int) (string, error) {
 	return string(h), nil
 }
 
-// checkPassword takes equally long whether or not there is a hash, so that timing tells nobody which users exist.
-func checkPassword(hash, password, decoy string) bool {
+// samePassword takes equally long whether or not there is a hash, so that timing tells nobody which users exist. The caller
+// holds a slot.
+func samePassword(hash, password, decoy string) bool {
 	known := hash != ""
 	if !known {
 		hash = decoy
 	}
-	hashing <- struct{}{}
-	defer func() { <-hashing }()
 	return bcrypt.CompareHashAndPassword([]byte(hash), reduce(password)) == nil && known
+}
+
+// slot waits for a turn at hashing; release ends it.
+func slot(ctx context.Context) (release func(), err error) {
+	select {
+	case hashing <- struct{}{}:
+		return func() { <-hashing }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }

@@ -65,11 +65,14 @@ type Config struct {
 	PasswordCost int
 }
 
-// Service is the identity service. It is safe for concurrent use and holds no state of its own.
+// Service is the identity service. It is safe for concurrent use. What it holds besides the store spares work or delays who
+// guesses, and may be lost.
 type Service struct {
-	cfg   Config
-	mux   *http.ServeMux
-	decoy func() string // a hash of a secret nobody has
+	cfg      Config
+	mux      *http.ServeMux
+	decoy    func() string // a hash of a secret nobody has
+	guard    *guard
+	verified *remembered
 }
 
 // New returns the service. The store must have been bootstrapped before anybody can log in.
@@ -90,7 +93,7 @@ func New(cfg Config) *Service {
 		cfg.PasswordCost = bcryptCost
 	}
 	cfg.PublicURL = strings.TrimSuffix(cfg.PublicURL, "/")
-	s := &Service{cfg: cfg}
+	s := &Service{cfg: cfg, guard: newGuard(), verified: newRemembered()}
 	s.decoy = sync.OnceValue(func() string {
 		h, err := hashPassword(newAudit(), cfg.PasswordCost)
 		if err != nil {
