@@ -172,7 +172,9 @@ func TestBasicScopePrefersAdministration(t *testing.T) {
 func TestRememberedPasswordEndsWithTheRecord(t *testing.T) {
 	for name, f := range map[string]func(w *world){
 		"disabled": func(w *world) { w.change("demo", func(u *User) { u.Enabled = false }) },
-		"deleted":  func(w *world) { w.commit(func(tx *store.Txn) { u, _ := findUser(tx, "demo", "default"); users.Delete(tx, u.ID) }) },
+		"deleted": func(w *world) {
+			w.commit(func(tx *store.Txn) { u, _ := findUser(tx, "demo", "default"); users.Delete(tx, u.ID) })
+		},
 		"password": func(w *world) {
 			if err := SetPassword(context.Background(), w.st, "demo", "another"); err != nil {
 				w.t.Fatal(err)
