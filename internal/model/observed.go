@@ -26,6 +26,9 @@ type Node struct {
 	OVSVersion string    `json:"ovs_version,omitempty"`
 	Approved   bool      `json:"approved"`
 	FirstSeen  time.Time `json:"first_seen"`
+	// HostConfigs are what the node published for OpenStack's binding of ports: type, e.g. "ODL L2" -> configuration, verbatim.
+	HostConfigs map[string]string `json:"host_configs,omitempty"`
+	Lost        time.Time         `json:"lost,omitzero"` // since when it has counted as lost; zero: it does not
 }
 
 // DatapathID is the 64-bit OpenFlow datapath id that we give the node's br-int: it joins its OVSDB and OpenFlow sessions.

@@ -108,6 +108,7 @@ func (h *Hub) admit(ctx context.Context, d *dbSession, c claim) (*target, error)
 
 // record writes what the node says of itself, unless somebody else is pinned under its name.
 func (h *Hub) record(ctx context.Context, d *dbSession, c claim) error {
+	var before map[string]string
 	_, err := h.cfg.Store.Commit(ctx, origin(c.ID, "report"), func(tx *store.Txn) error {
 		if err := d.peer.may(c.ID); err != nil {
 			return err
@@ -130,9 +131,14 @@ func (h *Hub) record(ctx context.Context, d *dbSession, c claim) error {
 		if !maps.Equal(n.Mappings, c.Mappings) {
 			n.Mappings = c.Mappings
 		}
+		before = n.HostConfigs
+		n.HostConfigs, n.Lost = c.HostConfigs, time.Time{}
 		tables.Nodes.Put(tx, c.ID, n)
 		return nil
 	})
+	if err == nil {
+		warnHostConfigs(d.log, before, c)
+	}
 	return err
 }
 
@@ -189,7 +195,9 @@ func (d *dbSession) follow(ctx context.Context, t *target) error {
 			if err == nil && c.ID != d.node {
 				err = fmt.Errorf("node %s now calls itself %s; it must reconnect under one name", d.node, c.ID)
 			}
-			if err == nil {
+			if err != nil {
+				err = errors.Join(err, d.hub.withdraw(ctx, d.node))
+			} else {
 				err = d.hub.record(ctx, d, c)
 			}
 			if err != nil {
@@ -249,6 +257,7 @@ func (d *dbSession) report(ctx context.Context, seen observation, initial bool) 
 			}
 		}
 		if initial {
+			markFound(tx, d.node) // it may have been recorded as lost since it said who it is
 			there := map[string]bool{}
 			for _, i := range seen.Put {
 				there[i.Name] = true

@@ -34,6 +34,8 @@ type claim struct {
 	LocalIP      netip.Addr
 	Mappings     map[string]string
 	DatapathType string
+	HostConfigs  map[string]string
+	refused      []string // keys of host configurations that were left out
 	root         ovsdb.UUID
 }
 
@@ -57,6 +59,7 @@ func readClaim(m *ovsdb.Mirror) (claim, error) {
 		if a, err := netip.ParseAddr(other["local_ip"]); err == nil {
 			c.LocalIP = a.Unmap()
 		}
+		c.HostConfigs, c.refused = readHostConfigs(ext)
 		c.Mappings = parseMappings(ext["ovn-bridge-mappings"], other["provider_mappings"])
 	}
 	if c.ID == "" {

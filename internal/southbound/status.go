@@ -224,9 +224,16 @@ func (h *Hub) findLost(ctx context.Context) {
 	if snap == nil {
 		return
 	}
+	var unrecorded []model.NodeID
 	h.mu.Lock()
 	for id, t := range h.nodes {
-		if t.lost || t.db != nil || time.Since(t.since) < h.cfg.Timings.Grace {
+		if t.db != nil || time.Since(t.since) < h.cfg.Timings.Grace {
+			continue
+		}
+		if n, ok := tables.Nodes.Get(snap, id); ok && n.Lost.IsZero() {
+			unrecorded = append(unrecorded, id)
+		}
+		if t.lost {
 			continue
 		}
 		t.lost = true
@@ -234,5 +241,8 @@ func (h *Hub) findLost(ctx context.Context) {
 		h.status.noteNode(snap, id)
 	}
 	h.mu.Unlock()
+	if len(unrecorded) > 0 {
+		h.running.Go(func() { _ = h.recordLost(ctx, unrecorded) }) // not on this goroutine, see settleStatuses; the next look tries again
+	}
 	h.settleStatuses(ctx, snap)
 }
