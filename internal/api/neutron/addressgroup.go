@@ -45,9 +45,10 @@ func init() {
 			{attr: "tenant_id", by: tables.AddressGroupsByProject.By},
 		},
 		scope: func(v *view) iter.Seq[model.AddressGroup] {
-			return both(tables.AddressGroupsByProject.By(v.r, string(v.who.ProjectID)), sharedAddressGroups.By(v.r, tables.All))
+			return tables.AddressGroupsByProject.By(v.r, string(v.who.ProjectID))
 		},
-		sees:   func(v *view, g *model.AddressGroup) bool { return v.mine(g.Project) || g.Shared },
+		sees:   func(v *view, g *model.AddressGroup) bool { return v.mine(g.Project) },
+		shares: "address_group",
 		create: owner, change: owner, remove: owner,
 		build: buildAddressGroup, delete: deleteAddressGroup,
 		update: func(_ *work, g model.AddressGroup, in *values) (model.AddressGroup, error) {
@@ -60,8 +61,7 @@ func init() {
 			[]Attr[model.AddressGroup]{
 				{Name: "name", Get: func(_ *view, g *model.AddressGroup) any { return g.Name }, Parse: textOrNull(255), Default: "", Post: true, Put: true},
 				{Name: "addresses", Get: func(_ *view, g *model.AddressGroup) any { return prefixTexts(g.Addresses) }, Parse: newAddressList, Post: true, NoFilter: true, NoSort: true},
-				// A group is shared by an access rule (rbac-policies), not by this attribute.
-				{Name: "shared", Get: func(_ *view, g *model.AddressGroup) any { return g.Shared }, Bool: true},
+				sharedAttr(addressGroups),
 			}...),
 	})
 }

@@ -3,14 +3,9 @@
 package neutron
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
-
-	"nagare/internal/model"
-	"nagare/internal/store"
-	"nagare/internal/tables"
 )
 
 func TestAddressGroups(t *testing.T) {
@@ -101,14 +96,7 @@ func TestAddressGroups(t *testing.T) {
 	w.do("demo", "DELETE", path, "", 204)
 
 	// What another project shares can be used, not changed.
-	if _, err := w.st.Commit(context.Background(), store.Origin{}, func(tx *store.Txn) error {
-		o, _ := tables.AddressGroups.Get(tx, model.AddressGroupID(foreign))
-		o.Shared = true
-		tables.AddressGroups.Put(tx, o.ID, o)
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	w.make("other", "rbac-policies", "rbac_policy", `"object_type":"address_group","object_id":"`+foreign+`","action":"access_as_shared","target_tenant":"p-demo"`)
 	if got := w.names("demo", "address-groups", "name"); len(got) != 2 {
 		t.Errorf("own and shared address groups: %v", got)
 	}

@@ -43,7 +43,7 @@ type Attr[T any] struct {
 	Match      func(v *view, o *T, values []string) bool // filter other than by equality
 	CheckMatch func(values []string) error               // refuses malformed filter values
 	Hint       string                                    // extension that brought it; empty: the core API
-	// Take gives the object the attribute's value of a body that names it (or of a default), after the resource's own build or
+	// Take gives the object the attribute's value of a body that names it (or of a default that is not zero), after the resource's own build or
 	// update. An attribute with it needs nothing of the resource's functions, so that an extension is one file.
 	Take func(w *work, o *T, in *values) error
 }

@@ -10,16 +10,9 @@ import (
 
 // Indices that only this package asks for.
 var (
-	// openNetworks finds the networks that projects other than their own see, under tables.All.
-	openNetworks = store.DeclareIndex(tables.Schema, tables.Networks, "open", func(n model.Network) []string {
-		if n.Shared || n.External {
-			return []string{tables.All}
-		}
-		return nil
-	})
-	// sharedAddressGroups finds the address groups that every project may use, under tables.All.
-	sharedAddressGroups = store.DeclareIndex(tables.Schema, tables.AddressGroups, "shared", func(g model.AddressGroup) []string {
-		if !g.Shared {
+	// defaultNetworks finds the networks that are the default external one, under tables.All.
+	defaultNetworks = store.DeclareIndex(tables.Schema, tables.Networks, "default", func(n model.Network) []string {
+		if !n.IsDefault {
 			return nil
 		}
 		return []string{tables.All}

@@ -44,9 +44,10 @@ func init() {
 			{attr: "tenant_id", by: tables.NetworksByProject.By},
 		},
 		scope: func(v *view) iter.Seq[model.Network] {
-			return both(tables.NetworksByProject.By(v.r, string(v.who.ProjectID)), openNetworks.By(v.r, tables.All))
+			return tables.NetworksByProject.By(v.r, string(v.who.ProjectID))
 		},
-		sees:   seesNetwork,
+		sees:   func(v *view, n *model.Network) bool { return v.mine(n.Project) },
+		shares: "network", sharing: shareNetwork,
 		create: owner, change: owner, remove: owner,
 		build: buildNetwork, update: updateNetwork, delete: deleteNetwork,
 		attrs: append(stdAttrs(func(n *model.Network) string { return string(n.ID) }, func(n *model.Network) *model.Std { return &n.Std }, true),
@@ -54,8 +55,7 @@ func init() {
 				{Name: "admin_state_up", Get: func(_ *view, n *model.Network) any { return n.AdminStateUp }, Parse: boolean, Default: true, Post: true, Put: true, Bool: true},
 				{Name: "status", Get: func(*view, *model.Network) any { return model.StatusActive }},
 				{Name: "subnets", Get: subnetIDs, NoFilter: true, NoSort: true},
-				{Name: "shared", Get: func(_ *view, n *model.Network) any { return n.Shared }, Parse: boolean, Default: false, Post: true, Put: true,
-					Bool: true, SetPost: adminOnly, SetPut: adminOnly},
+				sharedAttr(networks, post, put),
 				{Name: "mtu", Get: func(_ *view, n *model.Network) any { return n.MTU }, Parse: integer(0, 65535), Post: true, Put: true},
 				{Name: "port_security_enabled", Get: func(_ *view, n *model.Network) any { return n.PortSecurityEnabled }, Parse: boolean, Default: true,
 					Post: true, Put: true, Bool: true},
@@ -134,12 +134,10 @@ func both[V any](a, b iter.Seq[V]) iter.Seq[V] {
 	}
 }
 
-func seesNetwork(v *view, n *model.Network) bool { return v.mine(n.Project) || n.Shared || n.External }
-
 func subnetIDs(v *view, n *model.Network) any {
 	ids := []string{}
 	for s := range tables.SubnetsByNetwork.By(v.r, string(n.ID)) {
-		if v.privileged() || seesSubnetOf(v, n, &s) {
+		if v.privileged() || seesSubnet(v, &s) {
 			ids = append(ids, string(s.ID))
 		}
 	}
@@ -190,7 +188,7 @@ func buildNetwork(w *work, in *values) (model.Network, error) {
 	var n model.Network
 	id, wanted := w.api.ids.Network(w.tx, get[string](in, "name"))
 	n.ID, n.Std = id, w.newStd(in, 1)
-	n.AdminStateUp, n.Shared, n.External = get[bool](in, "admin_state_up"), get[bool](in, "shared"), get[bool](in, "router:external")
+	n.AdminStateUp, n.External = get[bool](in, "admin_state_up"), get[bool](in, "router:external")
 	n.PortSecurityEnabled, n.IsDefault, n.DNSDomain = get[bool](in, "port_security_enabled"), get[bool](in, "is_default"), get[string](in, "dns_domain")
 	if err := w.provider(&n, in, wanted); err != nil {
 		return n, err
@@ -206,7 +204,7 @@ func buildNetwork(w *work, in *values) (model.Network, error) {
 		return n, err
 	}
 	tables.Networks.Put(w.tx, n.ID, n)
-	return n, nil
+	return n, w.setEverybody("network", string(n.ID), n.Project, model.AsExternal, n.External)
 }
 
 // provider settles how the network travels: as an administrator asked, else VXLAN with the next free id (or the recorded one).
@@ -295,8 +293,8 @@ func (w *work) checkDefault(n *model.Network) error {
 	if !n.IsDefault {
 		return nil
 	}
-	for other := range openNetworks.By(w.tx, tables.All) {
-		if other.IsDefault && other.ID != n.ID {
+	for other := range defaultNetworks.By(w.tx, tables.All) {
+		if other.ID != n.ID {
 			return conflict("DefaultExternalNetworkExists", "A default external network already exists: %s.", other.ID)
 		}
 	}
@@ -320,32 +318,12 @@ func updateNetwork(w *work, n model.Network, in *values) (model.Network, error) 
 			return n, err
 		}
 	}
-	if in.asked("shared") || in.asked("router:external") {
-		shared, external := n.Shared, n.External
-		set(in, "shared", &shared)
-		set(in, "router:external", &external)
-		if n.Shared && !shared && w.usedByOthers(&n) {
-			return n, conflict("InvalidSharedSetting", "Unable to reconfigure sharing settings for network %s. Multiple tenants are using it.", n.ID)
+	if in.asked("router:external") {
+		if err := w.setExternal(&n, get[bool](in, "router:external")); err != nil {
+			return n, err
 		}
-		if n.External && !external {
-			for p := range tables.PortsByNetwork.By(w.tx, string(n.ID)) {
-				if p.DeviceOwner == model.OwnerRouterGateway || p.DeviceOwner == model.OwnerFloatingIP {
-					return n, conflict("ExternalNetworkInUse", "External network %s cannot be updated to be made non-external, since it has existing gateway ports.", n.ID)
-				}
-			}
-		}
-		n.Shared, n.External = shared, external
 	}
 	return n, w.checkDefault(&n)
-}
-
-func (w *work) usedByOthers(n *model.Network) bool {
-	for p := range tables.PortsByNetwork.By(w.tx, string(n.ID)) {
-		if p.Project != n.Project && p.Project != "" && !p.IsDHCP() {
-			return true
-		}
-	}
-	return false
 }
 
 func deleteNetwork(w *work, n model.Network) error {

@@ -183,7 +183,7 @@ func buildPort(w *work, in *values) (model.Port, error) {
 	if err != nil {
 		return p, err
 	}
-	if !w.privileged() && !w.mine(n.Project) && !n.Shared {
+	if !w.privileged() && !w.mine(n.Project) && !w.sharesNetwork(n.ID) {
 		return p, fail(http.StatusForbidden, "HTTPForbidden", "Tenant %s not allowed to create port on this network", w.project(in))
 	}
 	name, dev := get[string](in, "name"), get[string](in, "device_owner")

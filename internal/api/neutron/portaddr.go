@@ -106,7 +106,7 @@ func (w *work) chooser(n *model.Network, p *model.Port) *chooser {
 	for _, special := range []bool{true, false} {
 		for _, s := range c.all {
 			general := len(s.ServiceTypes) == 0
-			if (w.privileged() || seesSubnetOf(&w.view, n, &s)) && (special && !general && served(&s) || !special && general) {
+			if (w.privileged() || seesSubnet(&w.view, &s)) && (special && !general && served(&s) || !special && general) {
 				c.subs = append(c.subs, s)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -54,6 +55,8 @@ type Resource[T any] struct {
 	// below answers what is below /{collection}/{id}/{name}, by name; see nest for collections there.
 	below   map[string]func(rq *request, id string, rest []string) error
 	dropped []func(w *work, o T) error // by other files, see onDelete
+	shares  string                     // kind under which RBAC policies share the objects; empty: they cannot be
+	sharing func(*shareable)           // what is particular to that
 }
 
 // lookup serves the filter of one attribute from an index.
@@ -74,6 +77,9 @@ type work struct {
 // complete joins what the resource's file and others have declared; it panics if that is contradictory.
 func (rs *Resource[T]) complete() {
 	rs.attrs = append(rs.attrs, rs.added...)
+	if rs.shares != "" {
+		rs.share(rs.shares)
+	}
 	rs.byName = make(map[string]*Attr[T], len(rs.attrs))
 	for i := range rs.attrs {
 		a := &rs.attrs[i]
@@ -360,7 +366,8 @@ func (rs *Resource[T]) createOne(w *work, in *values) (T, error) {
 func (rs *Resource[T]) takeAdded(w *work, o *T, in *values, again bool) error {
 	taken := false
 	for i := range rs.attrs {
-		if a := &rs.attrs[i]; a.Take != nil && in.has(a.Name) {
+		a := &rs.attrs[i]
+		if a.Take != nil && in.has(a.Name) && (in.asked(a.Name) || !reflect.ValueOf(a.Default).IsZero()) {
 			if err := a.Take(w, o, in); err != nil {
 				return err
 			}

@@ -323,6 +323,9 @@ func buildRule(w *work, in *values) (model.SecurityGroupRule, error) {
 	if err != nil {
 		return r, err
 	}
+	if !w.privileged() && !w.mine(g.Project) { // shared with the caller, not his
+		return r, forbidden("create_security_group_rule", nil)
+	}
 	if !in.asked("project_id") {
 		r.Project = g.Project // also when an administrator adds it
 	}

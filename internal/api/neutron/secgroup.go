@@ -48,6 +48,7 @@ func init() {
 			return tables.GroupsByProject.By(v.r, string(v.who.ProjectID))
 		},
 		sees:   func(v *view, g *model.SecurityGroup) bool { return v.mine(g.Project) },
+		shares: "security_group",
 		create: owner, change: owner, remove: owner,
 		build: buildGroup, update: updateGroup, delete: deleteGroup,
 		// Whoever looks finds his default group.
@@ -59,7 +60,7 @@ func init() {
 		attrs: append(stdAttrs(func(g *model.SecurityGroup) string { return string(g.ID) }, func(g *model.SecurityGroup) *model.Std { return &g.Std }, true),
 			[]Attr[model.SecurityGroup]{
 				{Name: "stateful", Get: func(_ *view, g *model.SecurityGroup) any { return g.Stateful }, Parse: boolean, Default: true, Post: true, Put: true, Bool: true},
-				{Name: "shared", Get: func(*view, *model.SecurityGroup) any { return false }, Bool: true},
+				sharedAttr(groups),
 				{Name: "security_group_rules", Get: groupRules, NoFilter: true, NoSort: true},
 			}...),
 	})

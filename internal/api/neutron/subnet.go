@@ -49,19 +49,16 @@ func init() {
 		},
 		scope: func(v *view) iter.Seq[model.Subnet] {
 			return both(tables.SubnetsByProject.By(v.r, string(v.who.ProjectID)), func(yield func(model.Subnet) bool) {
-				for n := range openNetworks.By(v.r, tables.All) {
-					for s := range tables.SubnetsByNetwork.By(v.r, string(n.ID)) {
-						if n.Shared && !yield(s) {
+				for id := range v.grants("network", model.AsShared) {
+					for s := range tables.SubnetsByNetwork.By(v.r, id) {
+						if !yield(s) {
 							return
 						}
 					}
 				}
 			})
 		},
-		sees: func(v *view, s *model.Subnet) bool {
-			n, _ := tables.Networks.Get(v.r, s.Network)
-			return seesSubnetOf(v, &n, s)
-		},
+		sees: seesSubnet,
 		network: func(r store.Reader, s *model.Subnet) model.ProjectID {
 			n, _ := tables.Networks.Get(r, s.Network)
 			return n.Project
@@ -99,8 +96,8 @@ func autoAddress(s *model.Subnet) bool {
 	return s.IPv6AddressMode == "slaac" || s.IPv6AddressMode == "dhcpv6-stateless"
 }
 
-func seesSubnetOf(v *view, n *model.Network, s *model.Subnet) bool {
-	return v.mine(s.Project) || n.Shared
+func seesSubnet(v *view, s *model.Subnet) bool {
+	return v.mine(s.Project) || v.sharesNetwork(s.Network)
 }
 
 // networkOf is the project of the network that a body names, which the caller must see.
