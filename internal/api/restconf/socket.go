@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package restconf
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/coder/websocket"
+)
+
+// hub is who listens. It is told of frames by Run and hands each subscriber its own form of them.
+type hub struct {
+	mu      sync.Mutex
+	open    bool // Run is running
+	members map[*subscriber]struct{}
+}
+
+func newHub() *hub { return &hub{members: map[*subscriber]struct{}{}} }
+
+// form is what a subscriber gets; those of one form share the bytes of each frame.
+type form struct {
+	stream
+	leaves bool
+}
+
+// subscriber is one web socket. Frames wait in it, bounded by their bytes, until its own goroutine has written them.
+type subscriber struct {
+	form
+	limit int
+	wake  chan struct{} // capacity 1
+
+	mu      sync.Mutex
+	frames  [][]byte
+	pending int    // bytes in frames and in the one being written
+	closed  string // why nothing more is sent, "" while something is
+	abort   func() // ends the write that is under way, nil if none is
+}
+
+// join adds a subscriber; it fails if there are too many or nobody would tell it anything.
+func (h *hub) join(f form, most, limit int) (*subscriber, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case !h.open:
+		return nil, errNotReady
+	case len(h.members) >= most:
+		return nil, errBusy
+	}
+	s := &subscriber{form: f, limit: limit, wake: make(chan struct{}, 1)}
+	h.members[s] = struct{}{}
+	return s, nil
+}
+
+func (h *hub) leave(s *subscriber) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.members, s)
+}
+
+// serve opens or closes the hub; closing ends every subscription.
+func (h *hub) serve(open bool, why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open = open
+	if !open {
+		for s := range h.members {
+			s.end(why)
+		}
+	}
+}
+
+// endAll ends every subscription, of which some may have missed something; clients come back and read anew.
+func (h *hub) endAll(why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for s := range h.members {
+		s.end(why)
+	}
+}
+
+// tell hands frames to all, made once for each form that somebody wants.
+func (h *hub) tell(make func(form) [][]byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	made := map[form][][]byte{}
+	for s := range h.members {
+		frames, ok := made[s.form]
+		if !ok {
+			frames = make(s.form)
+			made[s.form] = frames
+		}
+		for _, f := range frames {
+			s.offer(f)
+		}
+	}
+}
+
+// offer queues a frame, or gives the subscriber up if it has not taken the earlier ones.
+func (s *subscriber) offer(frame []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed != "":
+		return
+	case s.pending > 0 && s.pending+len(frame) > s.limit:
+		s.close("it does not read: more waits for it than may")
+	default:
+		s.frames = append(s.frames, frame)
+		s.pending += len(frame)
+		s.poke()
+	}
+}
+
+// close ends the subscription. s.mu is held.
+func (s *subscriber) close(why string) {
+	if s.closed != "" {
+		return
+	}
+	s.closed, s.frames = why, nil
+	if s.abort != nil {
+		s.abort()
+	}
+	s.poke()
+}
+
+func (s *subscriber) end(why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.close(why)
+}
+
+func (s *subscriber) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next gives what waits, to be written with abort at hand; written is how many bytes of the last were sent.
+func (s *subscriber) next(written int, abort func()) (frames [][]byte, closed string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pending -= written
+	frames, s.frames = s.frames, nil
+	if s.abort = nil; len(frames) > 0 {
+		s.abort = abort
+	}
+	return frames, s.closed
+}
+
+// socket is the web socket of a stream (RFC 6455). The token in its location says who may open it, so the origin need not.
+func (c *call) socket(path []string) error {
+	if err := c.allow(http.MethodGet); err != nil {
+		return err
+	}
+	name, err := url.PathUnescape(strings.Join(path, "/"))
+	if err != nil {
+		return malformed("stream name: %v", err)
+	}
+	st, ok := parseStream(name)
+	if !ok {
+		return errToken
+	}
+	leaves, ok := c.streams.redeem(st, c.r.URL.Query().Get("token"), c.cfg.Now())
+	if !ok {
+		return errToken
+	}
+	// Before the client hears that the socket is open, so that it misses nothing that it does next.
+	s, err := c.hub.join(form{st, leaves}, c.cfg.MaxSubscribers, c.cfg.MaxPending)
+	if err != nil {
+		return err
+	}
+	defer c.hub.leave(s)
+	conn, err := websocket.Accept(c.w, c.r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled})
+	if err != nil {
+		return nil //nolint:nilerr // Accept has answered
+	}
+	log := c.cfg.Log.With("stream", st.name(), "peer", c.r.RemoteAddr)
+	log.Info("subscriber connected")
+	why := c.write(conn, s)
+	log.Info("subscriber gone", "why", why)
+	return nil
+}
+
+// write sends frames until the client goes, stalls, or the server does. It closes the connection and says why.
+func (c *call) write(conn *websocket.Conn, s *subscriber) string {
+	ctx, abort := context.WithCancel(conn.CloseRead(context.WithoutCancel(c.r.Context()))) // ends when the client has closed; clients send nothing
+	defer conn.CloseNow()                                                                  //nolint:errcheck // it is closed either way
+	defer abort()
+	done := 0
+	for {
+		frames, closed := s.next(done, abort)
+		if closed != "" {
+			conn.Close(websocket.StatusTryAgainLater, closed) //nolint:errcheck // a courtesy
+			return closed
+		}
+		done = 0
+		for _, f := range frames {
+			limited, cancel := context.WithTimeout(ctx, c.cfg.WriteTimeout)
+			err := conn.Write(limited, websocket.MessageText, f)
+			cancel()
+			if err != nil {
+				_, closed = s.next(done, nil)
+				return cmp.Or(closed, err.Error())
+			}
+			done += len(f)
+		}
+		if done > 0 {
+			continue
+		}
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			return "the client closed"
+		}
+	}
+}

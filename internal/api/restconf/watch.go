@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package restconf
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"nagare/internal/model"
+	"nagare/internal/store"
+	"nagare/internal/tables"
+)
+
+// Run sends events to the subscribers until ctx ends. Web sockets open while it runs and close when it ends. It returns nil.
+//
+// It follows the store, so an event's order is that of commits; commits that come faster than they are told are told together.
+func (s *Server) Run(ctx context.Context) error {
+	w := s.cfg.Store.Watch()
+	defer w.Close()
+	before, _, err := w.Next(ctx) // the present state is no event
+	if err != nil {
+		return nil //nolint:nilerr // it is ctx's
+	}
+	s.hub.serve(true, "")
+	defer s.hub.serve(false, "the server stops")
+	for {
+		now, ch, err := w.Next(ctx)
+		if err != nil {
+			return nil //nolint:nilerr // it is ctx's
+		}
+		if ch.All {
+			s.hub.endAll("more has changed than can be told; read anew")
+		} else if changes := s.changes(before, now, ch); len(changes) > 0 {
+			at := s.cfg.Now()
+			s.hub.tell(func(f form) [][]byte { return frames(changes, f, at) })
+		}
+		before = now
+	}
+}
+
+// changes are those between two states that somebody may have subscribed to, by the records that were written between them.
+func (s *Server) changes(before, now *store.Snapshot, ch *store.Changes) (out []change) {
+	ports := map[model.PortID]int{} // -> how often its status was written otherwise than it is now
+	var order []model.PortID
+	note := func(id model.PortID) {
+		if _, ok := ports[id]; !ok {
+			ports[id] = 0
+			order = append(order, id)
+		}
+	}
+	for _, r := range ch.Records {
+		switch r.Table {
+		case tables.Nodes.Name():
+			out = append(out, s.hostChanges(r)...)
+		case tables.Ports.Name():
+			note(model.PortID(r.Key))
+		case tables.Statuses.Name():
+			id := model.PortID(r.Key)
+			note(id)
+			after, _ := r.After.(model.PortStatus)
+			if end, _ := tables.Statuses.Get(now, id); end.Status != after.Status {
+				ports[id]++
+			}
+		}
+	}
+	for _, id := range order { // floating IPs have statuses too, and are no ports
+		old, was := portStatus(before, id)
+		status, is := portStatus(now, id)
+		c := change{path: portsStream.path, list: "port", keys: []leaf{{"uuid", string(id)}}, leaves: []leaf{{"status", status}}}
+		switch {
+		case is && !was:
+			c.op = created
+		case was && !is:
+			c.op, c.leaves = deleted, []leaf{{"status", old}}
+		case is && (old != status || ports[id] > 0): // back where it was: a binding that began anew waits for its ACTIVE
+			c.op = updated
+		default:
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// hostChanges are the host configurations that a node's record brought, changed or took.
+func (s *Server) hostChanges(r store.RecordChange) (out []change) {
+	configs := func(v any) map[string]string {
+		n, ok := v.(model.Node)
+		if !ok {
+			return nil
+		}
+		return hostConfigs(s.cfg.Profile, &n)
+	}
+	before, after := configs(r.Before), configs(r.After)
+	kinds := slices.AppendSeq(slices.Collect(maps.Keys(before)), maps.Keys(after))
+	slices.Sort(kinds)
+	for _, kind := range slices.Compact(kinds) {
+		old, was := before[kind]
+		config, is := after[kind]
+		c := change{path: "/neutron:neutron/neutron:hostconfigs", list: "hostconfig",
+			keys: []leaf{{"host-id", r.Key}, {"host-type", kind}}, leaves: []leaf{{"config", config}}}
+		switch {
+		case is && !was:
+			c.op = created
+		case was && !is:
+			c.op, c.leaves = deleted, []leaf{{"config", old}}
+		case old != config:
+			c.op = updated
+		default:
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
+}
