@@ -18,6 +18,11 @@ func init() {
 		"networks": networks,
 		"subnets":  subnets,
 		"ports":    ports,
+		"routers":  routers, "floatingips": floatingIPs,
+		"security-groups": groups, "security-group-rules": rules,
+	}
+	for path, x := range extensions {
+		collections[path] = x
 	}
 }
 

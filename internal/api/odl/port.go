@@ -5,7 +5,6 @@ package odl
 import (
 	"iter"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -340,25 +339,4 @@ func PortStatus(r store.Reader, p *model.Port, native bool) string {
 		return model.StatusActive
 	}
 	return model.StatusDown
-}
-
-// findHolder finds the port that holds a floating IP's address: the one whose device it is, else, while the client has not said so
-// yet, the one that has the address.
-func (w *work) findHolder(f *model.FloatingIP) {
-	for p := range tables.PortsByDevice.By(w.tx, string(f.ID)) {
-		if p.DeviceOwner == model.OwnerFloatingIP {
-			f.FloatPort = p.ID
-			return
-		}
-	}
-	f.FloatPort = ""
-	if f.Addr == (netip.Addr{}) {
-		return
-	}
-	for p := range tables.PortsByAddress.By(w.tx, tables.AddressKey(f.Network, f.Addr)) {
-		if p.DeviceOwner == model.OwnerFloatingIP {
-			f.FloatPort = p.ID
-			return
-		}
-	}
 }

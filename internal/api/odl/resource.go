@@ -32,6 +32,7 @@ type core[T any] struct {
 	put     func(w *work, now *T, old *T) error   // allocates what the object needs and writes it; old is nil for a new one
 	drop    func(w *work, old *T) error           // removes it
 	misses  func(w *work, o *T, in *input) string // the parent that OpenDaylight would miss; "": none
+	parts   func(in *input) []part                // objects inside the object that are stored with it; nil: none
 	owned   []string                              // attributes that are ours to tell, whatever the client says
 	actions []string                              // PUT /{id}/{action}, answered by what was sent
 }
@@ -144,12 +145,16 @@ func typeName(kind string) string {
 	return b.String()
 }
 
+// part stores an object that came inside another.
+type part func(w *work) error
+
 // item is one object of a body.
 type item[T any] struct {
 	o       T
 	in      *input
 	foreign model.Foreign
 	has     bool // foreign is there
+	parts   []part
 }
 
 // parse reads one object. Of an update, id is the path's.
@@ -169,6 +174,9 @@ func (c *core[T]) parse(v any, id string) (it item[T], err error) {
 	}
 	it.in = in
 	it.o = c.read(in)
+	if c.parts != nil {
+		it.parts = c.parts(in)
+	}
 	it.foreign, it.has = in.foreign(c.kind)
 	return it, in.err
 }
@@ -292,6 +300,11 @@ func (c *core[T]) write(w *work, it *item[T], old *T) error {
 		return err
 	}
 	w.putForeign(it.foreign, it.has)
+	for _, put := range it.parts {
+		if err := put(w); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
