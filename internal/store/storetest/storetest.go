@@ -116,6 +116,7 @@ func Run(t *testing.T, b Backend) {
 		"TooLarge":      testTooLarge,
 		"Idempotent":    testIdempotent,
 		"Log":           testLog,
+		"Follow":        testFollow,
 		"Trim":          testTrim,
 		"Volatile":      testVolatile,
 		"OddNames":      testOddNames,
