@@ -112,8 +112,11 @@ func (w *walk) action(p *Packet, a openflow.Action) bool {
 		clearCT(p)
 		p.conn, p.state = nil, 0
 	case openflow.CheckPktLarger:
-		// Packets here have no length: they are never larger.
-		w.splice(p, a.Dst, []byte{0}, 0)
+		larger := byte(0)
+		if p.octets() > int(a.Len) {
+			larger = 1
+		}
+		w.splice(p, a.Dst, []byte{larger}, 0)
 	case openflow.Exit:
 		w.exit = true
 		return false

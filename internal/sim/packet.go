@@ -17,6 +17,9 @@ import (
 type Packet struct {
 	b [packetSize]byte
 
+	// Length is that of the Ethernet frame in octets, without VLAN tags and check sequence; 0: as short as its headers.
+	Length int
+
 	// The connection that the datapath last found for the packet. It outlives
 	// the ct fields, which a flow sees only behind ct(table=...).
 	conn  *conn
@@ -157,6 +160,18 @@ func (p *Packet) put(f *openflow.Field, v []byte) bool {
 	return b != nil
 }
 
+// octets is the length of the frame with its tags.
+func (p *Packet) octets() int {
+	n := p.Length
+	if p.bytes(openflow.FieldVLANVID)[0]&0x10 != 0 {
+		n += 4
+	}
+	if p.inner()[0]&0x10 != 0 {
+		n += 4
+	}
+	return n
+}
+
 func (p *Packet) inner() []byte { return p.b[innerTag : innerTag+3] }
 
 // pushTag puts a tag of zeros before the others; false if there are two already.
@@ -236,6 +251,7 @@ func (p Packet) Frame() (out Packet) {
 		copy(out.bytes(f), p.bytes(f))
 	}
 	copy(out.inner(), p.inner())
+	out.Length = p.Length
 	return out
 }
 

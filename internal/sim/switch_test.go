@@ -120,3 +120,19 @@ func TestConjunctionCountsFlows(t *testing.T) {
 		t.Errorf("a flow for each clause: goes to %v, want 2", got)
 	}
 }
+
+// TestCheckPktLarger counts tags that the frame has, and nothing of a packet without a length.
+func TestCheckPktLarger(t *testing.T) {
+	s := load(t, "table=0,actions=check_pkt_larger(114)->NXM_NX_REG7[31],goto_table:1", "table=1,reg7=0x80000000/0x80000000,actions=output:1", "table=1,priority=1,actions=output:2")
+	for _, c := range []struct {
+		text   string
+		length int
+		port   uint32
+	}{{"in_port=3,ip", 0, 2}, {"in_port=3,ip", 114, 2}, {"in_port=3,ip", 115, 1}, {"in_port=3,dl_vlan=5,ip", 110, 2}, {"in_port=3,dl_vlan=5,ip", 111, 1}} {
+		p := packet(t, c.text)
+		p.Length = c.length
+		if got := s.Run(p).OutPorts(); len(got) != 1 || got[0] != c.port {
+			t.Errorf("%s of %d octets leaves by %v", c.text, c.length, got)
+		}
+	}
+}
