@@ -123,13 +123,14 @@ func init() {
 		Table{
 			ID: InboundNAT, Name: "inbound-nat", Profiles: both,
 			Purpose: "Undoes and makes destination translation for packets from an external network; metadata requests.",
-			Match:   join(fL2, fIP, fL4, tunID, reg(0, 1)),
-			Kinds:   Goto | Set | Track | Punt,
-			Sets:    join(tunID, reg(3, 7), fields{openflow.FieldIPv4Dst, openflow.FieldEthDst}),
-			Next:    []TableID{InboundNew, MetadataOut, EgressACL},
+			Match:   join(fL2, fIP, fL4, tunID, reg(0, 1, 7)),
+			Kinds:   Goto | Set | Track | Punt | CheckSize,
+			Sets:    join(tunID, reg(3, 7, 15), fields{openflow.FieldIPv4Dst, openflow.FieldEthDst}),
+			Next:    []TableID{InboundNew, MetadataOut, EgressACL, PacketSize},
 			Miss:    missGoto(EgressACL),
 			Prios: []Priority{
 				{Value: PrioMetadata, Name: "metadata", Profiles: Standard, What: "request to 169.254.169.254"},
+				{Value: PrioSized, Name: "sized", Profiles: Standard, What: "the same, while larger packets come than go on from there: their size is looked at before translation"},
 				{Value: PrioFloating, Name: "floating", Profiles: both, What: "floating or gateway address"},
 			},
 		},

@@ -35,7 +35,7 @@ func declareForward() {
 			Purpose: "Longest prefix of the router; next hop to reg4 or xxreg2.",
 			Match:   join(fIP, fields{openflow.FieldICMPType, openflow.FieldICMPCode, openflow.FieldICMPv6Type, openflow.FieldICMPv6Code, openflow.FieldIPTTL}, tunID, reg(0, 1, 3, 7)),
 			Kinds:   Goto | Set | TTL | Punt | ToGroup | Out | CheckSize | Again,
-			Sets: join(reg(4, 7, 8, 9, 10, 11), fields{openflow.XXReg(2), openflow.FieldEthSrc, openflow.FieldEthDst, openflow.FieldIPv4Src, openflow.FieldIPv4Dst,
+			Sets: join(reg(4, 7, 8, 9, 10, 11, 15), fields{openflow.XXReg(2), openflow.FieldEthSrc, openflow.FieldEthDst, openflow.FieldIPv4Src, openflow.FieldIPv4Dst,
 				openflow.FieldIPv6Src, openflow.FieldIPv6Dst, openflow.FieldIPTTL, openflow.FieldICMPType, openflow.FieldICMPCode, openflow.FieldICMPv6Type, openflow.FieldInPort16}, tunID),
 			Next: []TableID{PacketSize, L3Forward, L2Rewrite, L2Forward, ReturnToSender}, Back: []TableID{L3Forward}, Miss: Miss{Kind: MissDrop},
 			Prios: []Priority{
@@ -43,14 +43,18 @@ func declareForward() {
 				{Value: PrioTTL, Name: "ttl", Profiles: Standard, What: "time exceeded"},
 				{Value: PrioTTLEdge, Name: "ttl-edge", Profiles: Standard, What: "time exceeded of packets that no local port sent"},
 				{Value: PrioUnroutable, Name: "unroutable", Profiles: Standard, What: "link-local and multicast addresses"},
-				{Value: PrioPrefix, To: PrioPrefix + 2*128 + 1, Name: "prefix", Profiles: Standard, What: "2048 + 2 * length, + 1 if connected; to the gateway node at 2048"},
+				{Value: PrioPrefix, To: PrioPrefix + 4*128 + 3, Name: "prefix", Profiles: Standard, What: "2048 + 4 * length, + 2 if connected, + 1 to look first at the size of packets from a network of larger ones"},
 			},
 		},
 		Table{
 			ID: PacketSize, Name: "packet-size", Profiles: Standard,
-			Purpose: "Packets larger than the next network's MTU go to the controller, which tells the sender.",
-			Match:   join(fIP[:2], reg(7)), Kinds: Goto | Punt, Next: []TableID{L3Forward}, Miss: missGoto(L3Forward),
-			Prios: []Priority{{Value: PrioTooLarge, Name: "too-large", Profiles: Standard, What: "reg7[31] is set"}},
+			Purpose: "Packets larger than the MTU of the network ahead go to the controller, which tells the sender; others go back to where their size was looked at.",
+			Match:   join(fIP[:2], reg(0, 1, 7)), Kinds: Set | Punt | Again, Sets: reg(7), Back: []TableID{InboundNAT, RouteLookup}, Miss: Miss{Kind: MissDrop},
+			Prios: []Priority{
+				{Value: PrioTooLarge, Name: "too-large", Profiles: Standard, What: "a local port's packet is too large"},
+				{Value: PrioTooLargeEdge, Name: "too-large-edge", Profiles: Standard, What: "a packet from outside is too large"},
+				{Value: PrioFits, Name: "fits", Profiles: Standard, What: "it is not: on with translation or routing"},
+			},
 		},
 		Table{
 			ID: L3Forward, Name: "l3-forward", Profiles: both,

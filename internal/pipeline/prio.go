@@ -30,6 +30,7 @@ const (
 
 	// Tables 30, 31, 100, 101, 105.
 	PrioMetadata uint16 = 2000
+	PrioSized    uint16 = 1025 // its size has not been looked at yet
 	PrioFloating uint16 = 1024
 	PrioNAT      uint16 = 512
 	PrioNATDone  uint16 = 768 // translated already: known, or still new without an answer
@@ -70,9 +71,11 @@ const (
 	PrioTTL          uint16 = 3900
 	PrioTTLEdge      uint16 = 3890 // of packets that no local port sent
 	PrioUnroutable   uint16 = 3800 // addresses that no router forwards
-	PrioPrefix       uint16 = 2048 // + 2 * prefix length, + 1 if connected
+	PrioPrefix       uint16 = 2048 // + 4 * prefix length, + 2 if connected, + 1 to look at the size first
 	PrioToGateway    uint16 = 2048 // a node without the gateway hands the packet over
-	PrioTooLarge     uint16 = 1024
+	PrioTooLarge     uint16 = 1024 // a local port's packet
+	PrioTooLargeEdge uint16 = 1020 // a packet that no local port sent
+	PrioFits         uint16 = 512
 	PrioOwnHop       uint16 = 1025 // an external address of this node
 	PrioNextHop      uint16 = 1024
 	PrioResolvePort  uint16 = 9 // a local port's packet
@@ -99,9 +102,13 @@ const (
 // PrefixPriority is the priority of a route in table 61, so that the longest
 // prefix wins, and of two equal ones the connected one.
 func PrefixPriority(bits int, connected bool) uint16 {
-	p := PrioPrefix + 2*uint16(bits)
+	p := PrioPrefix + 4*uint16(bits)
 	if connected {
-		p++
+		p += 2
 	}
 	return p
 }
+
+// SizePriority is the priority of a look at the size of packets that take a
+// route: above the route, below any better one.
+func SizePriority(bits int, connected bool) uint16 { return PrefixPriority(bits, connected) + 1 }

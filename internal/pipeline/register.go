@@ -25,6 +25,7 @@ const (
 	RegSrcSet   = 12
 	RegDstSet   = 13
 	RegRule     = 14
+	RegMTU      = 15
 )
 
 // Bits of RegFlags.
@@ -32,6 +33,7 @@ const (
 	FlagRouted       uint32 = 1 << 0
 	FlagSrcFiltered  uint32 = 1 << 1
 	FlagFloating     uint32 = 1 << 2
+	FlagSized        uint32 = 1 << 3
 	FlagDstFiltered  uint32 = 1 << 4
 	FlagDstStateless uint32 = 1 << 5
 	FlagTracing      uint32 = 1 << 8
@@ -58,12 +60,12 @@ var FieldUses = []FieldUse{
 	{"reg4", Standard, "IPv4 next hop"},
 	{"reg5", Standard, "conntrack zone of the source port"},
 	{"reg6", Standard, "conntrack zone of the destination port"},
-	{"reg7", Standard, "flags: bit 0 routed, bit 1 source filtered, bit 2 source has a floating IP on this node, bit 4 destination filtered, bit 5 destination stateless, bit 8 tracing, bit 31 larger than the MTU"},
+	{"reg7", Standard, "flags: bit 0 routed, bit 1 source filtered, bit 2 source has a floating IP on this node, bit 3 its size was looked at, bit 4 destination filtered, bit 5 destination stateless, bit 8 tracing, bit 31 larger than the MTU"},
 	{"reg8..reg11 (xxreg2)", Standard, "IPv6 next hop"},
 	{"reg12", Standard, "key of the source port's set of security groups"},
 	{"reg13", Standard, "key of the destination port's set of security groups"},
 	{"reg14", Standard, "key of the security group rule that accepted the packet"},
-	{"reg15", Standard, "scratch"},
+	{"reg15", Standard, "MTU of the network ahead, while a packet's size is looked at; else scratch"},
 	{"metadata", Standard, "0; reserved for service chaining"},
 	{"ct_mark", Standard, "in zones of security groups, bit 0: the connection is revoked; in zones of translation: key of the port that a floating IP stands for, 0 behind a gateway's address"},
 	{"ct_label", Standard, "bits 0..31: key of the accepting rule; 32..63 reserved for logging"},

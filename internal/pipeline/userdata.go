@@ -9,6 +9,7 @@ const (
 	PuntDHCP      byte = 1 // DHCP request of a client, from table 20
 	PuntTTL       byte = 2 // packet that a router must not forward any more, from table 61
 	PuntResolve   byte = 3 // packet whose next hop on an external network has no known link address, from table 70
+	PuntTooLarge  byte = 5 // packet that is larger than the MTU of the network ahead, from table 62
 	PuntNeighbour byte = 4 // copy of an answer about a link address on an external network, from table 20
 )
 

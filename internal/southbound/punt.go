@@ -27,6 +27,7 @@ type Punted struct {
 	Router  model.Key // register 3: that has taken the packet; 0: none
 	// NextHop is where the router sends the packet, as registers 4 and 8 to 11 say; zero: it has not said so.
 	NextHop netip.Addr
+	MTU     int    // register 15: of the network ahead, of packets that are too large for it
 	Kind    byte   // of the punt: pipeline.PuntDHCP, ...
 	Cookie  uint64 // of the flow that sent it up
 	Data    []byte // the Ethernet frame; it must not be kept or changed
@@ -191,6 +192,8 @@ func readPunt(m *openflow.PacketIn) (p Punted, ok bool) {
 			p.Origin = uint32(t.Uint())
 		case regRouter:
 			p.Router = model.Key(t.Uint())
+		case regMTU:
+			p.MTU = int(t.Uint())
 		case regHop4:
 			hop4 = uint32(t.Uint())
 		default:
@@ -226,6 +229,7 @@ var (
 	regOrigin = openflow.Reg(pipeline.RegOrigin)
 	regRouter = openflow.Reg(pipeline.RegRouter)
 	regHop4   = openflow.Reg(pipeline.RegNextHop)
+	regMTU    = openflow.Reg(pipeline.RegMTU)
 	regHop6   = [4]*openflow.Field{openflow.Reg(pipeline.RegNextHop6), openflow.Reg(pipeline.RegNextHop6 + 1),
 		openflow.Reg(pipeline.RegNextHop6 + 2), openflow.Reg(pipeline.RegNextHop6 + 3)}
 )
