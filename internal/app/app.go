@@ -11,22 +11,21 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"net/http"
-	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"nagare/internal/alloc"
-	"nagare/internal/api/admin"
 	"nagare/internal/api/neutron"
+	"nagare/internal/api/restconf"
 	"nagare/internal/edge"
 	"nagare/internal/identity"
 	"nagare/internal/model"
@@ -48,11 +47,18 @@ type Server struct {
 	store *store.Store
 	hub   *southbound.Hub
 	api   *neutron.API
-	users identity.Validator
+	users identity.Users
 	dhcp  *dhcpFeed
 	edge  *edge.Edge // nil in classic
+	odl   http.Handler
+	rest  *restconf.Server
 	start time.Time
-	ready atomic.Bool
+	// secure is the configuration of the APIs' listeners; nil: they are plain http.
+	secure *tls.Config
+
+	loaded atomic.Bool                // the store is, and is in this version's form
+	ready  atomic.Bool                // and is compiled
+	absent atomic.Pointer[alloc.Down] // nodes that have been away too long to be gateways; nil: none known
 }
 
 // Serve runs a server until ctx ends or a part fails.
@@ -66,6 +72,9 @@ func Serve(ctx context.Context, cfg Config) error {
 	}
 	defer logs.Close()
 	s := &Server{cfg: cfg, log: logs.logger("app"), start: time.Now()}
+	if err := s.loadCertificate(); err != nil {
+		return err
+	}
 	st, err := store.Open(ctx, tables.Schema, store.Options{DataDir: cfg.DataDir, Endpoints: cfg.EtcdEndpoints, Logger: logs.logger("store")})
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
@@ -104,7 +113,7 @@ func (s *Server) southbound(log *slog.Logger) southbound.Config {
 	c.Follower = s.edge
 	c.Answer = func(snap *store.Snapshot, p southbound.Punted) [][]byte {
 		packet := punt.Packet{Node: p.Node, Kind: p.Kind, Port: p.PortKey, Data: p.Data,
-			InPort: p.InPort, Origin: p.Origin, TunID: p.TunID, NextHop: p.NextHop}
+			InPort: p.InPort, Origin: p.Origin, TunID: p.TunID, NextHop: p.NextHop, MTU: p.MTU}
 		s.edge.Punted(snap, &packet)
 		return punt.Answer(snap, packet)
 	}
@@ -126,9 +135,12 @@ func (s *Server) settle(ctx context.Context) error {
 	if err := s.completePorts(ctx, alloc.Incomplete(s.store.Snapshot())); err != nil {
 		return fmt.Errorf("store: what an older version left out cannot be added: %w", err)
 	}
-	if err := s.api.SettleDHCP(ctx); err != nil {
-		return fmt.Errorf("dhcp ports: %w", err)
+	if s.cfg.Northbound == neutronMaster { // else DHCP ports are the other Neutron's
+		if err := s.api.SettleDHCP(ctx); err != nil {
+			return fmt.Errorf("dhcp ports: %w", err)
+		}
 	}
+	s.loaded.Store(true)
 	return nil
 }
 
@@ -150,7 +162,7 @@ func (s *Server) completePorts(ctx context.Context, ids []model.PortID) error {
 	return err
 }
 
-// openAPIs makes the users and the Neutron API.
+// openAPIs makes the users and the APIs.
 func (s *Server) openAPIs(ctx context.Context, logs *logs) error {
 	var ids alloc.IDs = alloc.Random{}
 	if s.cfg.IDs != "" {
@@ -179,27 +191,12 @@ func (s *Server) openAPIs(ctx context.Context, logs *logs) error {
 		c.NativeDHCP, c.DHCPServerHost = true, s.cfg.ServerName
 	}
 	c.MaxAddressPairs, c.Routers = s.cfg.MaxAddressPairs, s.cfg.Profile == standard
+	if s.cfg.Northbound == odlMaster {
+		c.ReadOnly = neutronReadOnly
+	}
 	s.api = neutron.New(c)
+	s.openNorthbound(c.Alloc, logs)
 	return nil
-}
-
-func (s *Server) url(port int) string {
-	return "http://" + net.JoinHostPort(s.cfg.PublicHost, fmt.Sprint(port))
-}
-
-// bootstrap makes the first users from the operator's password file.
-func (s *Server) bootstrap(ctx context.Context) error {
-	if identity.Bootstrapped(s.store.Snapshot()) {
-		return nil
-	}
-	if s.cfg.BootstrapPasswordFile == "" {
-		return errors.New("no users yet and no password for the first ones: give --bootstrap-password-file FILE (there is no default password), or --auth none")
-	}
-	b, err := os.ReadFile(s.cfg.BootstrapPasswordFile)
-	if err != nil {
-		return fmt.Errorf("bootstrap password: %w", err)
-	}
-	return identity.Bootstrap(ctx, s.store, strings.TrimSpace(string(b)))
 }
 
 // run opens the listeners and runs the tasks.
@@ -214,7 +211,8 @@ func (s *Server) run(ctx context.Context, logs *logs) error {
 	if s.edge != nil {
 		g.Go(func() error { return s.edge.Run(ctx) })
 	}
-	if s.cfg.DHCP == portDHCP {
+	g.Go(func() error { return s.rest.Run(ctx) })
+	if s.cfg.DHCP == portDHCP && s.cfg.Northbound == neutronMaster {
 		g.Go(func() error { return s.placeDHCP(ctx) })
 	}
 	if s.cfg.Profile == standard {
@@ -226,23 +224,7 @@ func (s *Server) run(ctx context.Context, logs *logs) error {
 		g.Go(func() error { return s.hub.Dial(ctx, addr) })
 	}
 	serve := func(l net.Listener, name string, h http.Handler) {
-		srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-			ErrorLog: slog.NewLogLogger(logs.logger(name).Handler(), slog.LevelDebug)}
-		g.Go(func() error {
-			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				return fmt.Errorf("%s listener %s: %w", name, l.Addr(), err)
-			}
-			return nil
-		})
-		g.Go(func() error {
-			<-ctx.Done()
-			drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			if srv.Shutdown(drain) != nil {
-				return srv.Close()
-			}
-			return nil
-		})
+		s.serveHTTP(ctx, g, l, logs.logger(name), name, h)
 	}
 	serve(listeners.neutron, "neutron", s.api)
 	if svc, ok := s.users.(*identity.Service); ok {
@@ -261,36 +243,6 @@ func (s *Server) becomeReady(ctx context.Context) error {
 	s.ready.Store(true)
 	s.log.Info("ready", "revision", uint64(s.store.Snapshot().Revision()), "profile", s.cfg.Profile, "after", time.Since(s.start).Round(time.Millisecond).String())
 	return nil
-}
-
-// adminHandler serves everything on the admin port.
-func (s *Server) adminHandler(ctx context.Context) http.Handler {
-	m := http.NewServeMux()
-	m.Handle("/nagare/v1/", admin.Handler(backend{s}, s.authorize))
-	m.Handle("GET /metrics", s.metrics())
-	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	m.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !s.ready.Load() || ctx.Err() != nil {
-			http.Error(w, "not ready: the store is not compiled yet, or the server is stopping", http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
-	return m
-}
-
-// authorize checks a request's token for one of the roles.
-func (s *Server) authorize(r *http.Request, roles ...string) (string, error) {
-	p, err := s.users.Validate(r.Context(), r.Header.Get("X-Auth-Token"))
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", admin.ErrUnauthorized, err)
-	}
-	for _, role := range roles {
-		if p.HasRole(role) {
-			return p.UserName, nil
-		}
-	}
-	return "", fmt.Errorf("%w: user %s has none of the roles %s", admin.ErrForbidden, p.UserName, strings.Join(roles, ", "))
 }
 
 // A node without either session for gatewayGrace gives its gateways up. Quicker fail-over takes more than the loss of a session
@@ -328,6 +280,7 @@ func (s *Server) placeGateways(ctx context.Context) error {
 		if !due {
 			continue
 		}
+		s.absent.Store(&absent)
 		if err := s.api.PlaceGateways(ctx, absent); err != nil && ctx.Err() == nil {
 			s.log.Error("gateways not placed; the next change of a node tries again", "error", err)
 		}

@@ -177,6 +177,15 @@ func (c *campus) float(tx *store.Txn, id model.FloatingIPID, addr string, port m
 	tables.FloatingIPs.Put(tx, id, old)
 }
 
+// takes says how large packets networks take.
+func (c *campus) takes(tx *store.Txn, mtu map[model.NetworkID]int) {
+	for id, m := range mtu {
+		n, _ := tables.Networks.Get(tx, id)
+		n.MTU = m
+		tables.Networks.Put(tx, id, n)
+	}
+}
+
 // resolved tells the MAC address of the host outside.
 func (c *campus) resolved(tx *store.Txn, addr string) {
 	a := netip.MustParseAddr(addr)

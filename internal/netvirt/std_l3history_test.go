@@ -36,7 +36,7 @@ func routerStep(t *rapid.T, tx *store.Txn) {
 	net := rapid.SampledFrom(worldNets[:2]).Draw(t, "net")
 	node := model.NodeID(rapid.SampledFrom(worldNodes).Draw(t, "node"))
 	i := rapid.IntRange(0, 2).Draw(t, "which")
-	switch rapid.IntRange(0, 9).Draw(t, "router op") {
+	switch rapid.IntRange(0, 10).Draw(t, "router op") {
 	case 0, 1: // an interface
 		n := rapid.IntRange(0, 3).Draw(t, "face")
 		must(alloc.PutPort(tx, model.Port{ID: worldFaces[n], DeviceID: string(router), PortPlane: model.PortPlane{Key: model.Key(50 + n), Network: net, AdminStateUp: true,
@@ -74,6 +74,12 @@ func routerStep(t *rapid.T, tx *store.Txn) {
 		tables.FloatingIPs.Put(tx, f.ID, f)
 	case 8:
 		tables.FloatingIPs.Delete(tx, worldFloats[i])
+	case 10: // a network takes larger packets than others
+		id := rapid.SampledFrom(worldNets).Draw(t, "network")
+		if n, ok := tables.Networks.Get(tx, id); ok {
+			n.MTU = rapid.SampledFrom([]int{0, 1400, 1500}).Draw(t, "mtu")
+			tables.Networks.Put(tx, id, n)
+		}
 	case 9: // somebody outside is heard of, subnets come, the gateway moves
 		a := netip.AddrFrom4([4]byte{172, 16, 1, byte(19 + i)})
 		tables.Neighbours.Put(tx, model.NeighbourKey("n3", a), model.Neighbour{Network: "n3", Addr: a, MAC: model.MAC{2, 0, 0, 0, 0, byte(i)}})

@@ -37,8 +37,7 @@ func TestRandomTopologiesOnRealSwitch(t *testing.T) {
 		for range packets {
 			p, kind := c.anything(r, node)
 			text := s.Appctl("ofproto/trace", bridge, p.Traceable())
-			_, acts, _ := strings.Cut(text, "Datapath actions: ")
-			real := fate(tracedOutputs(text, numbers), strings.Contains(acts, "userspace("))
+			real := fate(traced(text, p.Length, numbers))
 			res := sw.Trace(p)
 			if got := fate(res.OutPorts(), len(res.Punts) > 0); got != real || len(res.Errors) > 0 {
 				t.Fatalf("seed %d, %s:\n%s\npacket %s\nsimulated: %s\n%v\nreal: %s\n%s", seed, node, strings.Join(told, "\n"), p, got, res, real, text)
@@ -48,13 +47,18 @@ func TestRandomTopologiesOnRealSwitch(t *testing.T) {
 			if word != "dropped" {
 				kinds[kind]++
 			}
+			for _, punt := range res.Punts {
+				if k, _ := pipeline.ParseUserdata(punt.Userdata); k == pipeline.PuntTooLarge {
+					kinds["too large"]++
+				}
+			}
 		}
 	}
 	t.Logf("fates of %d packets: %v; by what went somewhere: %v", topologies*packets, fates, kinds)
 	if fates["leaves"] < topologies*packets/6 || fates["punted"] == 0 || fates["dropped"] == 0 {
 		t.Errorf("fates %v: the test shows little", fates)
 	}
-	for _, k := range []string{"routed", "echo", "arp", "floating", "outside", "extra"} {
+	for _, k := range []string{"routed", "echo", "arp", "floating", "outside", "extra", "too large"} {
 		if kinds[k] == 0 {
 			t.Errorf("no packet of kind %q went anywhere: %v", k, kinds)
 		}
@@ -93,6 +97,11 @@ func randomCampus(t testing.TB, r *rand.Rand) (c *campus, told []string) {
 			}
 			nets = append(nets, id)
 			tell("network %s of type %s", id, typ)
+		}
+		for _, id := range append([]model.NetworkID{"ext"}, nets...) {
+			mtu := []int{1450, 1450, 1500, 1400, 0}[r.IntN(5)]
+			c.takes(tx, map[model.NetworkID]int{id: mtu})
+			tell("network %s takes %d octets", id, mtu)
 		}
 		for i := range 2 { // beside "g", which lets SSH and echo in
 			g := model.SecurityGroupID(fmt.Sprint("g", i))
@@ -358,6 +367,7 @@ func (c *campus) anything(r *rand.Rand, node string) (sim.Packet, string) {
 	if err != nil {
 		c.t.Fatalf("%s: %v", text, err)
 	}
+	p.Length = []int{100, 100, 1430, 1480, 1600}[r.IntN(5)]
 	return p, kind
 }
 

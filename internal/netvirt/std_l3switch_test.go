@@ -28,6 +28,9 @@ func TestRoutersOnRealSwitch(t *testing.T) {
 	for _, typ := range []model.NetworkType{model.Flat, model.VLAN} {
 		c := standing(t, typ, Options{})
 		floated(c)
+		c.do(func(tx *store.Txn) {
+			c.takes(tx, map[model.NetworkID]int{"ext": 1500, "n1": 1450, "n2": 1400, "n3": 1450})
+		})
 		for i, node := range campusNodes {
 			bridge := fmt.Sprintf("%s%d", typ, i)
 			push(t, s, bridge, c.f.e, node)
@@ -37,10 +40,8 @@ func TestRoutersOnRealSwitch(t *testing.T) {
 			for range 100 {
 				p := c.random(r, node)
 				text := s.Appctl("ofproto/trace", bridge, p.Traceable())
-				want := tracedOutputs(text, numbers)
+				want, punted := traced(text, p.Length, numbers)
 				res := sw.Trace(p)
-				_, acts, _ := strings.Cut(text, "Datapath actions: ")
-				punted := strings.Contains(acts, "userspace(") // by a meter that the datapath does not show
 				if got := res.OutPorts(); !slices.Equal(got, want) || len(res.Errors) > 0 || punted != (len(res.Punts) > 0) {
 					t.Fatalf("%s: packet %s\nsimulated %v:\n%s\nreal %v:\n%s", node, p, got, res, want, text)
 				}
@@ -56,17 +57,65 @@ func TestRoutersOnRealSwitch(t *testing.T) {
 	}
 }
 
-// tracedOutputs are the ports by which a traced packet leaves, through all its recirculations.
-func tracedOutputs(text string, numbers map[uint32]uint32) []uint32 {
-	out := []uint32{}
-	for _, part := range strings.Split(text, "Datapath actions: ")[1:] {
-		acts, _, _ := strings.Cut(part, "\n")
+var recirculated = regexp.MustCompile(`recirc\((0x[0-9a-f]+)\)`)
+
+// traced are the ports by which a traced packet leaves, through all its recirculations, and whether it is punted. A trace shows
+// what becomes of a packet whether it is too large or not: length decides.
+func traced(text string, length int, numbers map[uint32]uint32) (out []uint32, punted bool) {
+	parts := map[string]string{}
+	for i, part := range strings.Split(text, "\nrecirc(") {
+		id, _, _ := strings.Cut(part, ")")
+		if i == 0 {
+			id = ""
+		}
+		_, acts, _ := strings.Cut(part, "Datapath actions: ")
+		parts[id], _, _ = strings.Cut(acts, "\n")
+	}
+	out = []uint32{}
+	for todo := []string{""}; len(todo) > 0; todo = todo[1:] {
+		acts := bySize(parts[todo[0]], length)
 		for _, dp := range datapathOutputs(acts) {
 			out = append(out, numbers[dp])
 		}
+		punted = punted || strings.Contains(acts, "userspace(") // by a meter that the datapath does not show
+		for _, m := range recirculated.FindAllStringSubmatch(acts, -1) {
+			todo = append(todo, m[1])
+		}
 	}
 	slices.Sort(out)
-	return out
+	return out, punted
+}
+
+// bySize puts in place of check_pkt_len what it does with a frame of a length.
+func bySize(acts string, length int) string {
+	before, rest, ok := strings.Cut(acts, "check_pkt_len(size=")
+	if !ok {
+		return acts
+	}
+	var size int
+	fmt.Sscan(rest, &size)
+	take := func(from, word string) (inside, after string) {
+		_, from, _ = strings.Cut(from, word+"(")
+		depth := 1
+		for i, c := range from {
+			switch c {
+			case '(':
+				depth++
+			case ')':
+				depth--
+			}
+			if depth == 0 {
+				return from[:i], from[i+1:]
+			}
+		}
+		return from, ""
+	}
+	larger, rest := take(rest, "gt")
+	fits, rest := take(rest, "le")
+	if length > size {
+		fits = larger
+	}
+	return before + bySize(fits, length) + bySize(strings.TrimPrefix(rest, ")"), length)
 }
 
 // random is a packet that comes in to a node by an instance, a tunnel or the wire, mostly by way of a router.
@@ -136,6 +185,7 @@ func (c *campus) random(r *rand.Rand, node string) sim.Packet {
 	if err != nil {
 		c.t.Fatalf("%s: %v", text, err)
 	}
+	p.Length = []int{100, 1460, 1600}[r.IntN(3)]
 	return p
 }
 

@@ -30,6 +30,7 @@ type float struct {
 	PortKey model.Key
 	PortNet model.NetworkID
 	Network model.NetworkID
+	MTU     int          // of the port's network; 0: not known
 	Node    model.NodeID // that serves it; "": none
 }
 
@@ -47,8 +48,9 @@ func floatOf(r store.Reader, id string) (v float) {
 		return v
 	}
 	node, _ := tables.Serving(r, &f)
+	n, _ := tables.Networks.Get(r, p.Network)
 	return float{Key: f.Key, Router: f.Router, Addr: f.Addr, MAC: own.MAC, Fixed: f.Fixed,
-		Port: p.ID, PortKey: p.Key, PortNet: p.Network, Network: f.Network, Node: node}
+		Port: p.ID, PortKey: p.Key, PortNet: p.Network, Network: f.Network, MTU: n.MTU, Node: node}
 }
 
 // natZone is where a node translates for a port that it hosts, or else for a router whose gateway it is.
@@ -152,6 +154,7 @@ func (l *layer3) floatingIP(c *compile.Context) {
 		func(n uint8, v flow.Flow) flow.Flow { return owned(pipeline.KindFloatingIP, f.Key, n, v) }}
 	s.presence(c)
 	s.inbound(c)
+	s.sized(c, l, e.MTU, f.MTU)
 	s.outbound(c, pipeline.PrioFloating, flow.IPSrc(host(f.Fixed)))
 	s.emit(c, l3New, pipeline.InboundNew, pipeline.PrioFloating, s.commit(f.PortKey, flow.Track{NAT: flow.DNAT(f.Fixed, 0), Next: uint8(pipeline.InboundDone)}),
 		append(s.fresh(), flow.IPDst(host(f.Addr)))...)
@@ -220,6 +223,7 @@ func (l *layer3) gatewayHere(c *compile.Context) {
 			continue
 		}
 		s.inbound(c)
+		s.sized(c, l, e.MTU, compile.Ask(c, l.spans, c.Subject).Inner) // of whom it is the answer is not known yet
 		s.outbound(c, pipeline.PrioNAT)
 		s.emit(c, l3New, pipeline.OutboundNew, pipeline.PrioNAT, s.commit(0, flow.Track{NAT: flow.SNAT(a), Next: uint8(pipeline.Hairpin)}), s.fresh()...)
 		s.emit(c, l3Done, pipeline.OutboundNew, pipeline.PrioNATDone, flow.Do(to(pipeline.Hairpin)),

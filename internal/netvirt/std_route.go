@@ -64,7 +64,9 @@ func (l *layer3) interfacePort(c *compile.Context) {
 	_, v6 := f.speaks()
 	for _, p := range f.prefixes() {
 		c.Flow(ofInterface(&f, l3Echo, echo(p.Addr(), pipeline.ReturnToSender, router, local)))
-		c.Flow(ofInterface(&f, l3Connected, route(p.Masked(), true, netip.Addr{}, f.MAC, f.Tag, router)))
+		w := way{prefix: p.Masked(), connected: true, mtu: f.MTU}
+		c.Flow(ofInterface(&f, l3Connected, route(w.prefix, true, netip.Addr{}, f.MAC, f.Tag, router)))
+		l.sized(c, &e, &w, anyFlags, router)
 	}
 	if v6 { // another interface may have the same MAC address on its network
 		c.Flow(ofInterface(&f, l3Echo, echo(linkLocal(f.MAC), pipeline.ReturnToSender, router, local, flow.TunID(f.Tag))))
@@ -129,6 +131,7 @@ type way struct {
 	connected bool
 	next      netip.Addr // zero: the destination itself
 	by        face       // of an inner way
+	mtu       int        // of the network ahead; 0: not known
 }
 
 // waysOf are a router's extra routes by where their next hops are, on a network of the router (inner) or on its external one
@@ -153,10 +156,10 @@ func (l *layer3) waysOf(c *compile.Context, e *edge) (inner, outer []way, faults
 		if !to.IsValid() || to.Addr().Is4() != next.Is4() {
 			continue
 		}
-		w := way{prefix: to, next: next}
+		w := way{prefix: to, next: next, mtu: e.MTU}
 		for _, f := range faces {
 			if slices.ContainsFunc(f.prefixes(), func(p netip.Prefix) bool { return p.Contains(next) }) {
-				w.by = f
+				w.by, w.mtu = f, f.MTU
 				break
 			}
 		}
@@ -184,13 +187,13 @@ func (l *layer3) waysOf(c *compile.Context, e *edge) (inner, outer []way, faults
 	}
 	for _, p := range onLink {
 		if p.Addr().Is4() && e.Addr4.IsValid() || p.Addr().Is6() && e.Addr6.IsValid() {
-			outer = append(outer, way{prefix: p, connected: true})
+			outer = append(outer, way{prefix: p, connected: true, mtu: e.MTU})
 		}
 	}
 	for _, d := range []struct{ own, next netip.Addr }{{e.Addr4, e.Next4}, {e.Addr6, e.Next6}} {
 		if d.own.IsValid() && d.next.IsValid() {
 			if all := netip.PrefixFrom(d.next, 0).Masked(); !taken[all] {
-				outer = append(outer, way{prefix: all, next: d.next})
+				outer = append(outer, way{prefix: all, next: d.next, mtu: e.MTU})
 			}
 		}
 	}
@@ -204,8 +207,10 @@ func (l *layer3) innerRoutes(c *compile.Context) {
 		return
 	}
 	inner, _, faults := l.waysOf(c, &e)
+	router := flow.Reg(pipeline.RegRouter, uint32(e.Key))
 	for _, w := range inner {
-		c.Flow(ofRouter(&e, l3Route, route(w.prefix, false, w.next, w.by.MAC, w.by.Tag, flow.Reg(pipeline.RegRouter, uint32(e.Key)))))
+		c.Flow(ofRouter(&e, l3Route, route(w.prefix, false, w.next, w.by.MAC, w.by.Tag, router)))
+		l.sized(c, &e, &w, anyFlags, router)
 	}
 	for _, why := range faults {
 		c.Fault(why)
@@ -225,11 +230,13 @@ func (l *layer3) exitRoutes(c *compile.Context) {
 	for _, w := range outer {
 		if string(e.Node) == c.Node {
 			c.Flow(ofRouter(&e, l3Exit, route(w.prefix, w.connected, w.next, e.MAC, e.Tag, router)))
+			l.sized(c, &e, &w, anyFlags, router)
 			continue
 		}
+		origin := flow.Reg(pipeline.RegOrigin, pipeline.FromPort)
 		c.Flow(ofRouter(&e, l3HandOver, pipeline.Flow(pipeline.RouteLookup, pipeline.PrefixPriority(w.prefix.Bits(), w.connected),
-			within(w.prefix, router, flow.Reg(pipeline.RegOrigin, pipeline.FromPort), flow.RegMasked(pipeline.RegFlags, 0, pipeline.FlagFloating)),
-			flow.Do(to(pipeline.L2Forward)))))
+			within(w.prefix, router, origin, flow.RegMasked(pipeline.RegFlags, 0, pipeline.FlagFloating)), flow.Do(to(pipeline.L2Forward)))))
+		l.sized(c, &e, &w, flags{0, pipeline.FlagFloating}, router, origin)
 	}
 }
 
@@ -243,8 +250,9 @@ func (l *layer3) leaveHere(c *compile.Context) {
 	_, outer, _ := l.waysOf(c, &e)
 	for _, w := range outer {
 		if w.prefix.Addr().Is4() {
-			c.Flow(ofRouter(&e, l3Exit, route(w.prefix, w.connected, w.next, e.MAC, e.Tag,
-				flow.Reg(pipeline.RegRouter, uint32(e.Key)), flagged(pipeline.FlagFloating))))
+			router := flow.Reg(pipeline.RegRouter, uint32(e.Key))
+			c.Flow(ofRouter(&e, l3Exit, route(w.prefix, w.connected, w.next, e.MAC, e.Tag, router, flagged(pipeline.FlagFloating))))
+			l.sized(c, &e, &w, flags{pipeline.FlagFloating, pipeline.FlagFloating}, router)
 		}
 	}
 }
@@ -256,7 +264,7 @@ func (l *layer3) puntsOf(c *compile.Context) {
 	if !ok {
 		return
 	}
-	var v4, v6 bool
+	var v4, v6, large bool
 	var outside []uint64
 	for rp := range tables.RouterPortsByNetwork.By(c, string(p.Network)) {
 		f := compile.Ask(c, l.faces, string(rp.ID))
@@ -269,6 +277,7 @@ func (l *layer3) puntsOf(c *compile.Context) {
 		}
 		f4, f6 := f.speaks()
 		v4, v6 = v4 || f4, v6 || f6
+		large = large || compile.Ask(c, l.spans, string(f.Router)).Least < f.MTU
 		if e.Tag != 0 && !slices.Contains(outside, e.Tag) && (string(e.Node) == c.Node || l.servedHere(c, p.ID, f.Router)) {
 			outside = append(outside, e.Tag)
 		}
@@ -288,6 +297,9 @@ func (l *layer3) puntsOf(c *compile.Context) {
 		}
 		c.Flow(owned(pipeline.KindPort, p.Key, l3TTL, pipeline.Flow(pipeline.RouteLookup, pipeline.PrioTTL,
 			flow.M(ip.term, flow.IPTTL(1), key), flow.Do(flow.Punt(pipeline.Userdata(pipeline.PuntTTL), meter)))))
+		if large {
+			c.Flow(owned(pipeline.KindPort, p.Key, l3TooLarge, tooLarge(pipeline.PrioTooLarge, meter, ip.term, key)))
+		}
 		for _, net := range outside {
 			c.Flow(owned(pipeline.KindPort, p.Key, l3Resolve, resolve(pipeline.PrioResolvePort, net, meter, ip.term, key)))
 		}

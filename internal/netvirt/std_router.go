@@ -21,9 +21,10 @@ type layer3 struct {
 	edges  *compile.Query[edge]  // router -> what all its nodes need to know of it
 	faces  *compile.Query[face]  // port of a router -> the interface that it is
 	floats *compile.Query[float] // floating IP -> what its node needs to know
+	spans  *compile.Query[span]  // router -> how large packets its networks take
 
 	static, router, face, door, answers, handOver, reach, towards, neighbour, port compile.RuleID
-	inner, exits, leave, gateway, floating, external, nextHop                      compile.RuleID
+	inner, exits, leave, gateway, floating, external, nextHop, sizes               compile.RuleID
 }
 
 // Which of its table's flows a flow of layer 3 is, for its cookie.
@@ -37,6 +38,7 @@ const (
 	l3New     uint8 = 1
 	l3Done    uint8 = 2
 	l3Ping    uint8 = 3
+	l3Whole   uint8 = 4
 
 	// Table 60.
 	l3Door     uint8 = 1
@@ -52,6 +54,11 @@ const (
 	l3HandOver   uint8 = 6
 	l3Exit       uint8 = 7
 	l3EchoAway   uint8 = 8
+	l3Size       uint8 = 9
+
+	// Table 62.
+	l3TooLarge uint8 = 1
+	l3Fits     uint8 = 2
 
 	// Table 70.
 	l3Neighbour  uint8 = 1
@@ -75,10 +82,12 @@ func declareStandardL3(b *compile.Rulebook, l2 *layer2) func(*compile.Context) {
 	l.edges = compile.DeclareQuery(b, "l3/edge", edgeOf)
 	l.faces = compile.DeclareQuery(b, "l3/face", faceOf)
 	l.floats = compile.DeclareQuery(b, "l3/float", floatOf)
+	l.spans = compile.DeclareQuery(b, "l3/span", spanOf)
 	add := func(name, kind, doc string, run func(*compile.Context)) compile.RuleID {
 		return b.Add(compile.Rule{Name: name, Kind: kind, Doc: doc, Run: run})
 	}
 	l.static = add("l3/static", "node", "what all routers of a node share: times to live that end, addresses that nobody routes", l.routing)
+	l.sizes = add("l3/sizes", "node", "packets that are too large for the network ahead", l.packetSizes)
 	l.router = add("l3/router", "router", "a router that ports of this node reach, or whose gateway this node is", l.routerHere)
 	l.face = add("l3/interface", "port", "a router's interface: its network is reached through the router, its addresses answer", l.interfacePort)
 	l.door = add("l3/door", "port", "packets to a router interface's MAC address go to the router", l.doorOf)
@@ -108,6 +117,7 @@ func declareStandardL3(b *compile.Rulebook, l2 *layer2) func(*compile.Context) {
 
 // edge is a router with its gateway. It is comparable, so its lists are strings.
 type edge struct {
+	ID   model.RouterID
 	Key  model.Key
 	Up   bool // else nothing of the router is carried
 	SNAT bool
@@ -117,6 +127,7 @@ type edge struct {
 	MAC          model.MAC
 	Net          model.NetworkID
 	Tag          uint64
+	MTU          int // of its network; 0: not known
 	Addr4, Next4 netip.Addr
 	Addr6, Next6 netip.Addr
 	Prefixes     string       // of all its external network's subnets, in order, each followed by a space
@@ -131,7 +142,7 @@ func edgeOf(r store.Reader, router string) (e edge) {
 	if !ok || !rt.AdminStateUp {
 		return e
 	}
-	e = edge{Key: rt.Key, Up: true, SNAT: rt.EnableSNAT}
+	e = edge{ID: rt.ID, Key: rt.Key, Up: true, SNAT: rt.EnableSNAT}
 	p, ok := tables.Ports.Get(r, rt.GatewayPort)
 	if !ok || !p.AdminStateUp {
 		return e
@@ -143,7 +154,7 @@ func edgeOf(r store.Reader, router string) (e edge) {
 	if e.Tag, ok = logicalNetwork(&n); !ok {
 		return e
 	}
-	e.Port, e.MAC, e.Net = p.Key, p.MAC, n.ID
+	e.Port, e.MAC, e.Net, e.MTU = p.Key, p.MAC, n.ID, n.MTU
 	for _, f := range p.FixedIPs {
 		s, _ := tables.Subnets.Get(r, f.Subnet)
 		switch {
@@ -171,6 +182,7 @@ type face struct {
 	Type   model.NetworkType
 	Tag    uint64
 	Wire   uint64
+	MTU    int // 0: not known
 	MAC    model.MAC
 	Key    model.Key
 	Addrs  string // each with its subnet's length, each followed by a space
@@ -189,7 +201,7 @@ func faceOf(r store.Reader, port string) (f face) {
 	if !ok {
 		return f
 	}
-	f = face{Router: p.Router, Net: n.ID, Type: n.Type, Tag: tag, Wire: uint64(n.SegmentationID), MAC: p.MAC, Key: p.Key}
+	f = face{Router: p.Router, Net: n.ID, Type: n.Type, Tag: tag, Wire: uint64(n.SegmentationID), MTU: n.MTU, MAC: p.MAC, Key: p.Key}
 	for _, a := range p.FixedIPs {
 		if s, ok := tables.Subnets.Get(r, a.Subnet); ok && s.CIDR.Addr().Is4() == a.Addr.Is4() {
 			f.Addrs += netip.PrefixFrom(a.Addr, s.CIDR.Bits()).String() + " "

@@ -20,27 +20,48 @@ const (
 	protoUDP    = 17
 	protoICMPv6 = 58
 
+	protoFragment = 44 // RFC 8200 section 4.5
+
 	maxError4 = 576  // of an ICMP error with what it is about, RFC 1812 section 4.3.2.3
 	maxError6 = 1280 // RFC 4443 section 2.4 (c)
 )
 
-// expired says to the sender of a packet whose time to live ends at a router that it did (RFC 792, RFC 4443 section 3.3), from
-// the router's address on the network that the packet came from. A packet is believed to come from a port that is bound to its
-// node, or, from the wire, to an address that the node has there.
-func expired(r store.Reader, p *Packet) []byte {
+// problem is what a router has with a packet, as ICMP says it.
+type problem struct {
+	type4, code4, type6 byte
+	rest                uint32 // after the checksum
+}
+
+// expired is a time to live that has ended (RFC 792, RFC 4443 section 3.3).
+var expired = problem{type4: 11, type6: 3}
+
+// tooLarge is a packet that is larger than the network ahead takes (RFC 1191 section 4, RFC 4443 section 3.2). The node says how
+// much that is; ok is false if it cannot be.
+func tooLarge(p *Packet) (why problem, ok bool) {
+	least := 68
+	if len(p.Data) >= etherHeader && binary.BigEndian.Uint16(p.Data[12:]) == etherIPv6 {
+		least = 1280
+	}
+	return problem{3, 4, 2, uint32(p.MTU)}, p.MTU >= least && p.MTU < len(p.Data)-etherHeader && p.MTU < 1<<16
+}
+
+// trouble tells the sender of a packet that a router does not forward why, from the router's address on the network that the
+// packet came from. A packet is believed to come from a port that is bound to its node, or, from the wire, to an address that the
+// node has there.
+func trouble(r store.Reader, p *Packet, why problem) []byte {
 	if len(p.Data) < etherHeader || p.Data[6]&1 != 0 {
 		return nil
 	}
 	switch p.Origin {
 	case pipeline.FromPort:
-		return expiredFromPort(r, p)
+		return fromPort(r, p, why)
 	case pipeline.FromProvider:
-		return expiredFromWire(r, p)
+		return fromWire(r, p, why)
 	}
 	return nil
 }
 
-func expiredFromPort(r store.Reader, p *Packet) []byte {
+func fromPort(r store.Reader, p *Packet, why problem) []byte {
 	port, ok := alloc.PortsByKey.First(r, alloc.KeyText(p.Port))
 	if !ok || port.Host != p.Node || !port.AdminStateUp {
 		return nil
@@ -55,7 +76,7 @@ func expiredFromPort(r store.Reader, p *Packet) []byte {
 		if rif.MAC != dst || !rif.IsRouterInterface() || !rif.AdminStateUp || !rt.AdminStateUp {
 			continue
 		}
-		return report(p.Data, func(src netip.Addr) netip.Addr { return facing(r, &rif, src) }, nil, 0)
+		return report(p.Data, why, func(src netip.Addr) netip.Addr { return facing(r, &rif, src) }, nil, 0)
 	}
 	return nil
 }
@@ -76,7 +97,7 @@ func facing(r store.Reader, p *model.Port, other netip.Addr) (a netip.Addr) {
 	return a
 }
 
-func expiredFromWire(r store.Reader, p *Packet) []byte {
+func fromWire(r store.Reader, p *Packet, why problem) []byte {
 	l, ok := linkByTag(r, p.Node, p.TunID)
 	if !ok || p.InPort != l.port {
 		return nil
@@ -85,7 +106,7 @@ func expiredFromWire(r store.Reader, p *Packet) []byte {
 	if !ok {
 		return nil
 	}
-	var outer [2]netip.Addr // what the packet was addressed to before its translation, and after
+	var outer [2]netip.Addr // what the packet was addressed to by its sender, and in p
 	router := own.Router
 	switch own.DeviceOwner {
 	case model.OwnerFloatingIP:
@@ -93,13 +114,24 @@ func expiredFromWire(r store.Reader, p *Packet) []byte {
 		if at, served := tables.Serving(r, &f); !ok || !served || at != p.Node {
 			return nil
 		}
-		router, outer = f.Router, [2]netip.Addr{f.Addr, f.Fixed}
+		if router, outer = f.Router, [2]netip.Addr{f.Addr, f.Fixed}; p.Kind == pipeline.PuntTooLarge { // before translation
+			outer[1] = f.Addr
+		}
 	case model.OwnerRouterGateway:
 		g, _ := tables.Gateways.Get(r, router)
 		rt, _ := tables.Routers.Get(r, router)
-		// Whose answer it was that had come so far, translation has made unknowable.
-		if g.Node != p.Node || rt.EnableSNAT && binary.BigEndian.Uint16(p.Data[12:]) == etherIPv4 {
+		if g.Node != p.Node {
 			return nil
+		}
+		if rt.EnableSNAT && binary.BigEndian.Uint16(p.Data[12:]) == etherIPv4 {
+			if p.Kind != pipeline.PuntTooLarge { // whose answer it was that had come so far, translation has made unknowable
+				return nil
+			}
+			for _, f := range own.FixedIPs {
+				if f.Addr.Is4() {
+					outer = [2]netip.Addr{f.Addr, f.Addr}
+				}
+			}
 		}
 	default:
 		return nil
@@ -108,14 +140,14 @@ func expiredFromWire(r store.Reader, p *Packet) []byte {
 	if !ok {
 		return nil
 	}
-	return report(p.Data, func(src netip.Addr) netip.Addr { return facing(r, &gw, src) }, func(inner []byte) bool {
+	return report(p.Data, why, func(src netip.Addr) netip.Addr { return facing(r, &gw, src) }, func(inner []byte) bool {
 		return !outer[0].IsValid() || untranslate(inner, outer[1], outer[0])
 	}, l.vid)
 }
 
 // report makes the error about a frame, from the address that from gives for its sender. restore gives what is quoted of the
 // packet the form that its sender knows; it may refuse.
-func report(frame []byte, from func(src netip.Addr) netip.Addr, restore func([]byte) bool, vid uint16) []byte {
+func report(frame []byte, why problem, from func(src netip.Addr) netip.Addr, restore func([]byte) bool, vid uint16) []byte {
 	l := link{vid: vid}
 	head := l.header(model.MAC(frame[6:12]), model.MAC(frame[:6]), binary.BigEndian.Uint16(frame[12:]))
 	body := frame[etherHeader:]
@@ -146,12 +178,13 @@ func report(frame []byte, from func(src netip.Addr) netip.Addr, restore func([]b
 		return nil
 	}
 	msg := append(make([]byte, 8, 8+len(quote)), quote...)
+	binary.BigEndian.PutUint32(msg[4:], why.rest)
 	if src.Is4() {
-		msg[0] = 11
+		msg[0], msg[1] = why.type4, why.code4
 		binary.BigEndian.PutUint16(msg[2:], sum16(0, msg))
 		return l.frame(appendIPv4(head, us, src, msg)).Data
 	}
-	msg[0] = 3
+	msg[0] = why.type6
 	binary.BigEndian.PutUint16(msg[2:], icmp6Sum(us, src, msg))
 	head = append(head, 0x60, 0, 0, 0)
 	head = binary.BigEndian.AppendUint16(head, uint16(len(msg)))
@@ -197,8 +230,8 @@ func reportable4(b []byte, dst byte) (n int, ok bool) {
 	return total, true
 }
 
-// reportable6 is the same for IPv6 (RFC 4443 section 2.4 (e)). Behind extension headers nobody looks, so that what might be an
-// error is not reported.
+// reportable6 is the same for IPv6 (RFC 4443 section 2.4 (e)). Behind extension headers other than a first fragment's nobody
+// looks, so that what might be an error is not reported.
 func reportable6(b []byte, dst byte) (n int, ok bool) {
 	if len(b) < 40 || b[0]>>4 != 6 || dst&1 != 0 {
 		return 0, false
@@ -208,11 +241,15 @@ func reportable6(b []byte, dst byte) (n int, ok bool) {
 	if n > len(b) || src.IsUnspecified() || src.IsMulticast() || src.IsLoopback() || src.Is4In6() || to.IsMulticast() {
 		return 0, false
 	}
-	switch b[6] {
+	proto, at := b[6], 40
+	if proto == protoFragment && n >= 48 && binary.BigEndian.Uint16(b[42:])>>3 == 0 {
+		proto, at = b[40], 48
+	}
+	switch proto {
 	case protoTCP, protoUDP:
 		return n, true
 	case protoICMPv6: // 137 is the redirect
-		return n, n > 40 && b[40] >= 128 && b[40] != 137
+		return n, n > at && b[at] >= 128 && b[at] != 137
 	}
 	return 0, false
 }
@@ -221,6 +258,9 @@ func reportable6(b []byte, dst byte) (n int, ok bool) {
 func untranslate(b []byte, from, to netip.Addr) bool {
 	if netip.AddrFrom4([4]byte(b[16:20])) != from || !to.Is4() {
 		return false
+	}
+	if from == to {
+		return true
 	}
 	was, is := from.As4(), to.As4()
 	fix := func(at int) {

@@ -36,6 +36,7 @@ type Packet struct {
 	Origin  uint32     // pipeline.FromPort, ...
 	TunID   uint64     // the logical network that it is on
 	NextHop netip.Addr // that its router has chosen; zero: none
+	MTU     int        // of the network ahead, of a packet that is too large for it
 }
 
 // Answer makes the frames that go back to the port that sent the packet, mostly one or none.
@@ -47,7 +48,11 @@ func Answer(r store.Reader, p Packet) [][]byte {
 			answer = dhcp(r, &port, p.Data)
 		}
 	case pipeline.PuntTTL:
-		answer = expired(r, &p)
+		answer = trouble(r, &p, expired)
+	case pipeline.PuntTooLarge:
+		if why, ok := tooLarge(&p); ok {
+			answer = trouble(r, &p, why)
+		}
 	}
 	if answer == nil {
 		return nil

@@ -244,6 +244,81 @@ func TestExpiredFromWire(t *testing.T) {
 	}
 }
 
+// TestTooLarge shows who is told what the network ahead takes: the port that sent the packet, or the host outside, that knows of
+// no address but the floating IP and the gateway.
+func TestTooLarge(t *testing.T) {
+	mine, far := vm(3), netip.MustParseAddr("9.9.9.9")
+	for _, typ := range []model.NetworkType{model.Flat, model.VLAN} {
+		snap := site(t, typ)
+		inside := Packet{Node: node, Kind: pipeline.PuntTooLarge, Port: mine.Key, Origin: pipeline.FromPort, InPort: 4, TunID: tagOf(snap, netID), MTU: 1400}
+		wire := Packet{Node: edgeNode, Kind: pipeline.PuntTooLarge, Origin: pipeline.FromProvider, InPort: uplink, TunID: tagOf(snap, ext), MTU: 1400}
+		six, out6 := netip.MustParseAddr("2001:db8::77"), netip.MustParseAddr("fd99::1")
+		for _, c := range []struct {
+			what     string
+			p        Packet
+			sent     []byte
+			from, to netip.Addr
+		}{
+			{"from a port", inside, udp(rifMAC, mine.MAC, mine.FixedIPs[0].Addr, far, 1400), netip.MustParseAddr("10.11.0.1"), mine.FixedIPs[0].Addr},
+			{"from a port, IPv6", inside, udp(rifMAC, mine.MAC, six, out6, 1400), netip.MustParseAddr("2001:db8::1"), six},
+			{"to a floating IP", wire, udp(floatMAC, outsider, far, float4, 1400), gateway4, far},
+			{"an answer to the gateway", wire, udp(gwMAC, outsider, far, gateway4, 1400), gateway4, far},
+			{"to inside, IPv6", wire, udp(gwMAC, outsider, out6, six, 1400), gateway6, out6},
+		} {
+			c.p.Data = c.sent
+			got := Answer(snap, c.p)
+			if len(got) != 1 {
+				t.Fatalf("%s %s: %d answers", typ, c.what, len(got))
+			}
+			f := got[0]
+			if model.MAC(f[:6]) != model.MAC(c.sent[6:12]) || model.MAC(f[6:12]) != model.MAC(c.sent[:6]) {
+				t.Errorf("%s: frame % x", c.what, f[:14])
+			}
+			if f[12] == 0x81 {
+				f = append(slices.Clone(f[:12]), f[16:]...)
+			}
+			ip, quoted := f[etherHeader:], c.sent[etherHeader:]
+			if c.from.Is4() {
+				n := int(binary.BigEndian.Uint16(ip[2:]))
+				if !bytes.Equal(ip[12:20], append(c.from.AsSlice(), c.to.AsSlice()...)) || sum16(0, ip[20:n]) != 0 || !bytes.Equal(ip[20:22], []byte{3, 4}) ||
+					!bytes.Equal(ip[24:28], []byte{0, 0, 1400 >> 8, 1400 & 255}) || !bytes.Equal(ip[28:n], quoted[:n-28]) {
+					t.Errorf("%s: % x", c.what, ip[:60])
+				}
+			} else if !bytes.Equal(ip[8:40], append(c.from.AsSlice(), c.to.AsSlice()...)) || icmp6Sum(c.from, c.to, ip[40:]) != 0 || !bytes.Equal(ip[40:42], []byte{2, 0}) ||
+				!bytes.Equal(ip[44:48], []byte{0, 0, 1400 >> 8, 1400 & 255}) || !bytes.Equal(ip[48:], quoted[:maxError6-48]) {
+				t.Errorf("%s: % x", c.what, ip[:88])
+			}
+		}
+		fragment := append(slices.Clone(udp(rifMAC, mine.MAC, six, out6, 1400)[:etherHeader+40]), protoUDP, 0, 0, 1, 0, 0, 0, 7)
+		fragment = append(fragment, make([]byte, 1400)...)
+		fragment[etherHeader+6] = protoFragment
+		binary.BigEndian.PutUint16(fragment[etherHeader+4:], 1408)
+		inside.Data = fragment
+		if Answer(snap, inside) == nil {
+			t.Error("nothing of a first fragment of IPv6")
+		}
+		inside.Data, wire.Data = udp(rifMAC, mine.MAC, mine.FixedIPs[0].Addr, far, 1400), udp(floatMAC, outsider, far, float4, 1400)
+		for what, p := range map[string]Packet{
+			"later fragment of IPv6":     changed(inside, func(p *Packet) { p.Data = with(fragment, etherHeader+42, 0, 9) }),
+			"error in a fragment":        changed(inside, func(p *Packet) { p.Data = with(fragment, etherHeader+40, protoICMPv6) }),
+			"it fits":                    changed(inside, func(p *Packet) { p.MTU = 1428 }),
+			"no network takes so little": changed(inside, func(p *Packet) { p.MTU = 67 }),
+			"none":                       changed(inside, func(p *Packet) { p.MTU = 0 }),
+			"no network of IPv6":         changed(inside, func(p *Packet) { p.Data, p.MTU = udp(rifMAC, mine.MAC, six, out6, 1400), 1279 }),
+			"by a tunnel":                changed(inside, func(p *Packet) { p.Origin = pipeline.FromTunnel }),
+			"from another node":          changed(wire, func(p *Packet) { p.Node = node }),
+			"to the address behind it":   changed(wire, func(p *Packet) { p.Data = udp(floatMAC, outsider, far, mine.FixedIPs[0].Addr, 1400) }),
+			"past the gateway":           changed(wire, func(p *Packet) { p.Data = udp(gwMAC, outsider, far, mine.FixedIPs[0].Addr, 1400) }),
+		} {
+			if out := Answer(snap, p); out != nil {
+				t.Errorf("%s: % x", what, out[0][:60])
+			}
+		}
+	}
+}
+
+func changed(p Packet, f func(*Packet)) Packet { f(&p); return p }
+
 // arp is an ARP frame.
 func arp(dst, src model.MAC, op byte, sender netip.Addr, target netip.Addr) []byte {
 	l := link{}
@@ -406,7 +481,7 @@ func FuzzRouted(f *testing.F) {
 		udp(rifMAC, mine.MAC, mine.FixedIPs[0].Addr, next4, 4), udp(floatMAC, outsider, next4, mine.FixedIPs[0].Addr, 4),
 		udp(gwMAC, outsider, next6, netip.MustParseAddr("2001:db8::77"), 4), arp(gwMAC, outsider, 2, next4, gateway4),
 	} {
-		for kind := byte(1); kind <= 4; kind++ {
+		for kind := byte(1); kind <= 5; kind++ {
 			f.Add(b, kind, uint8(1), true)
 			f.Add(b, kind, uint8(3), false)
 		}
@@ -417,6 +492,7 @@ func FuzzRouted(f *testing.F) {
 			p.Node, p.InPort, p.TunID = edgeNode, uplink, nets[0]
 		}
 		if len(data) >= 4 {
+			p.MTU = int(binary.BigEndian.Uint16(data))
 			p.NextHop = netip.AddrFrom4([4]byte(data[:4]))
 		}
 		was := bytes.Clone(data)
