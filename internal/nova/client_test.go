@@ -27,7 +27,9 @@ func newCloud(t *testing.T) *cloud {
 		var body struct {
 			Auth struct {
 				Identity struct {
-					Password struct{ User struct{ Name, Password string } }
+					Password struct {
+						User struct{ Name, Password string }
+					}
 				}
 			}
 		}
