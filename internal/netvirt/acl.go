@@ -43,6 +43,9 @@ func classicACL(c *compile.Context) {
 	}
 	emitted := map[flow.Key]bool{} // rules of several groups may ask for the same permit
 	for _, g := range p.SecurityGroups {
+		if _, ok := tables.SecurityGroups.Get(c, g); !ok {
+			continue // not there yet, or not any more: rules that name it allow nothing
+		}
 		for r := range tables.RulesByGroup.By(c, string(g)) {
 			for _, f := range classicPermits(c, &p, &r) {
 				if !emitted[f.Key()] {

@@ -89,6 +89,9 @@ func groupSet(rule compile.RuleID) func(*compile.Context) {
 		}
 		var sent, received []flow.Clause
 		for _, g := range set.Groups {
+			if _, ok := tables.SecurityGroups.Get(c, g); !ok {
+				continue // not there yet, or not any more: rules that name it allow nothing
+			}
 			for r := range tables.RulesByGroup.By(c, string(g)) {
 				c.Need(rule, string(r.ID)) // also one that is in fault, to say so
 				p, err := planOf(&r.RulePlane)

@@ -40,7 +40,7 @@ func network(r store.Reader, port *model.Port) *responder.Network {
 	if !ok || !net.AdminStateUp {
 		return nil
 	}
-	server, ok := serverOf(r, port.Network)
+	server, ok := serverOf(r, port)
 	if !ok || server.ID == port.ID {
 		return nil
 	}
@@ -85,18 +85,34 @@ func subnet(s *model.Subnet, server netip.Addr) responder.Subnet {
 	return out
 }
 
-// serverOf finds the network's DHCP port, if it is ours to answer for: on no node. One that is on a node is an interface there,
-// and whoever holds that interface is the network's server, a Neutron agent for example.
-func serverOf(r store.Reader, id model.NetworkID) (server model.Port, ok bool) {
-	for p := range tables.DHCPPortsByNetwork.By(r, string(id)) {
+// reserved is the device of a DHCP port that Neutron keeps between two agents: nobody's, and not ours.
+const reserved = "reserved_dhcp_port"
+
+// serverOf finds the DHCP port of a client's network that serves the client, if it is ours to answer for: on no node, and with an
+// address on one of the client's subnets. OpenDaylight has a port for each subnet, Neutron one for all. One that is on a node is an
+// interface there, and whoever holds that interface is the network's server, a Neutron agent for example.
+func serverOf(r store.Reader, client *model.Port) (server model.Port, ok bool) {
+	for p := range tables.DHCPPortsByNetwork.By(r, string(client.Network)) {
 		if p.Host != "" {
 			return model.Port{}, false
 		}
-		if !ok && p.AdminStateUp {
+		if !ok && p.AdminStateUp && p.DeviceID != reserved && meet(&p, client) {
 			server, ok = p, true
 		}
 	}
 	return server, ok
+}
+
+// meet reports whether two ports have IPv4 addresses on the same subnet.
+func meet(a, b *model.Port) bool {
+	for _, f := range a.FixedIPs {
+		for _, g := range b.FixedIPs {
+			if f.Subnet == g.Subnet && f.Addr.Is4() && g.Addr.Is4() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Extras are the port's extra DHCPv4 options, encoded. The second result has a reason for each that cannot be sent.

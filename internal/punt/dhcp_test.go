@@ -263,6 +263,30 @@ func TestAllowedPairHasNoReservation(t *testing.T) {
 	}
 }
 
+// TestServerOfEachSubnet: with a DHCP port for each subnet, a client is answered by that of its own; a port that Neutron keeps between
+// two agents is nobody's server.
+func TestServerOfEachSubnet(t *testing.T) {
+	second := dhcpPort()
+	second.ID, second.Key, second.MAC, second.DeviceID = "aaa", 1<<20+1, model.MustMAC("fa:16:3e:ef:85:08"), "OpenDaylight-sub2"
+	second.FixedIPs = []model.FixedIP{{Subnet: "sub2", Addr: netip.MustParseAddr("10.12.0.2")}}
+	st := cloud(t, 2, func(tx *store.Txn) {
+		tables.Subnets.Put(tx, "sub2", model.Subnet{ID: "sub2", SubnetPlane: model.SubnetPlane{Network: netID, EnableDHCP: true, CIDR: netip.MustParsePrefix("10.12.0.0/16")}})
+		put(tx, second)
+		p := vm(4)
+		p.FixedIPs = []model.FixedIP{{Subnet: "sub2", Addr: netip.MustParseAddr("10.12.0.4")}}
+		put(tx, p)
+	})
+	for n, want := range map[int]string{3: "10.11.255.2", 4: "10.12.0.2"} {
+		if got := message(t, Answer(st.Snapshot(), discover(n))).ServerIdentifier().String(); got != want {
+			t.Errorf("port %d is answered by %s, want %s", n, got, want)
+		}
+	}
+	commit(t, st, func(tx *store.Txn) { second.DeviceID = reserved; put(tx, second) })
+	if out := Answer(st.Snapshot(), discover(4)); out != nil {
+		t.Errorf("a reserved port answers: %x", out)
+	}
+}
+
 // TestCostIsTheNetworksSubnets: what is read for an answer is the same with ten ports and with a thousand.
 func TestCostIsTheNetworksSubnets(t *testing.T) {
 	reads := func(n int) int {
