@@ -119,9 +119,12 @@ func (h *History) try(what int) bool {
 		if !ok {
 			return false
 		}
-		g, _ := h.pick(n.IDs(Group))
+		var groups []string
+		if g, ok := h.pick(n.IDs(Group)); ok {
+			groups = []string{g}
+		}
 		host, _ := h.pick(h.Hosts)
-		n.Boot(tenant, h.name("vm"), s, "", host, g)
+		n.Boot(tenant, h.name("vm"), s, "", host, groups...)
 	case 10:
 		return h.withPort(func(id string) { n.RemovePort(id) })
 	case 11:

@@ -16,7 +16,7 @@ type Neutron struct {
 	User, Password string
 	HTTP           *http.Client
 	Now            time.Time                           // moved by the test, under no lock, while no worker works
-	Told           func(r *Row, code int, text []byte) // hears of each failed attempt; may be nil
+	Told           func(r *Row, code int, text []byte) // hears of each answer, with code 0 if it came too late; may be nil
 
 	Sent, Refused, Syncs int // attempts, those of them that failed with a status or too late, full synchronisations
 

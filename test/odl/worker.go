@@ -73,13 +73,16 @@ func (w *Worker) Send(ctx context.Context) error {
 	}
 	var late net.Error
 	slow := errors.As(err, &late) && late.Timeout()
-	switch {
-	case err != nil && !slow:
+	if err != nil && !slow {
 		n.journal.enqueue(r)
 		w.pause = min(max(2*w.pause, firstPause), longestPause)
 		w.wake = n.Now.Add(w.pause)
 		return err
-	case err == nil && code < statusFirstFailure:
+	}
+	if n.Told != nil {
+		n.Told(r, code, text)
+	}
+	if err == nil && code < statusFirstFailure {
 		w.pause = 0
 		n.journal.drop(r)
 		return nil
@@ -87,9 +90,6 @@ func (w *Worker) Send(ctx context.Context) error {
 	w.pause = 0
 	r.Tries++
 	n.Refused++
-	if n.Told != nil {
-		n.Told(r, code, text)
-	}
 	if r.Tries >= attempts {
 		n.journal.fail(r)
 	} else {
