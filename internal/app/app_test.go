@@ -61,6 +61,9 @@ func TestConfigFaults(t *testing.T) {
 		"level":             {func(c *Config) { c.LogLevel = "loud" }, "log-level"},
 		"enrol":             {func(c *Config) { c.Enrol = "never" }, "enrol"},
 		"seconds":           {func(c *Config) { c.Audit = -1 }, "audit"},
+		"master":            {func(c *Config) { c.Northbound = "onos" }, "northbound"},
+		"another master":    {func(c *Config) { c.Northbound = "odl" }, ""},
+		"half of https":     {func(c *Config) { c.TLSKey = "k" }, "tls-cert and tls-key"},
 		"several at once":   {func(c *Config) { c.Enrol, c.Auth = "x", "y" }, "auth"},
 	} {
 		cfg := Defaults()
@@ -234,9 +237,6 @@ func TestServe(t *testing.T) {
 	p := freePorts(t, 5)
 	cfg.NeutronPort, cfg.IdentityPort, cfg.AdminPort, cfg.OVSDBPort, cfg.OpenFlowPort = p[0], p[1], p[2], p[3], p[4]
 	cfg.DataDir, cfg.LogFile, cfg.ServerName = t.TempDir(), filepath.Join(t.TempDir(), "log"), "controller"
-	if err := Serve(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "--bootstrap-password-file") {
-		t.Fatalf("without a first password: %v", err)
-	}
 	cfg.BootstrapPasswordFile = filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(cfg.BootstrapPasswordFile, []byte("correct horse\n"), 0o600); err != nil {
 		t.Fatal(err)

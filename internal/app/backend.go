@@ -33,7 +33,7 @@ func (b backend) Status(ctx context.Context) (admin.Status, error) {
 	snap := b.s.store.Snapshot()
 	st := admin.Status{Version: Version, Profile: b.s.cfg.Profile, Revision: uint64(snap.Revision()), Compiled: uint64(b.s.hub.Processed()),
 		Nodes: len(nodes), Networks: tables.Networks.Len(snap), Ports: tables.Ports.Len(snap), Units: units, InSync: true,
-		Uptime: time.Since(b.s.start).Round(time.Second).String(), Northbound: "neutron"}
+		Uptime: time.Since(b.s.start).Round(time.Second).String(), Northbound: b.s.cfg.Northbound}
 	st.Confirmed = st.Compiled
 	for _, n := range nodes {
 		st.Faults += len(n.Faults)

@@ -40,10 +40,15 @@ type Config struct {
 	SouthboundCert        string   `yaml:"southbound-cert" help:"certificate that nodes see; with it nodes must show theirs, which names them"`
 	SouthboundKey         string   `yaml:"southbound-key" help:"its private key"`
 	SouthboundCA          string   `yaml:"southbound-ca" help:"authority that signed the nodes' certificates"`
+	TLSCert               string   `yaml:"tls-cert" help:"certificate of the APIs (Neutron, Identity, admin), with its chain; with it they are https"`
+	TLSKey                string   `yaml:"tls-key" help:"its private key"`
+	Northbound            string   `yaml:"northbound" help:"who owns the networks: neutron, our own API, or odl, another Neutron that comes by networking-odl"`
+	ODLStrict             bool     `yaml:"odl-strict" help:"answer networking-odl as OpenDaylight did where we are kinder: 409 to a repeated POST, 442 without the parent"`
+	ODLPortStatus         bool     `yaml:"odl-port-status" help:"have the other Neutron hold its ports DOWN until we report them (feature operational-port-status)"`
 	Dial                  []string `yaml:"dial" help:"nodes that listen (ptcp:6640): addresses to dial for OVSDB, as host or host:port"`
 	Enrol                 string   `yaml:"enrol" help:"unknown nodes: auto (pinned and served) or approve (wait for an operator)"`
 	Auth                  string   `yaml:"auth" help:"builtin (Identity v3 of ours) or none (everybody is administrator; loopback only)"`
-	BootstrapPasswordFile string   `yaml:"bootstrap-password-file" help:"password of the first users, read once"`
+	BootstrapPasswordFile string   `yaml:"bootstrap-password-file" help:"password of the first users, read once; else NAGARE_ADMIN_PASSWORD is the administrator's, else one is generated and written to openrc in the data directory"`
 	MaxAddressPairs       int      `yaml:"max-address-pairs" help:"allowed address pairs that a port may have"`
 	IDs                   string   `yaml:"ids" help:"file of recorded ids to replay"`
 	LogFile               string   `yaml:"log-file" help:"append the log here instead of standard error"`
@@ -62,7 +67,7 @@ func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Secon
 // Defaults is the configuration that nothing was said about.
 func Defaults() Config {
 	return Config{DataDir: "/var/lib/nagare", Profile: standard, TunnelMode: "mesh", PuntRate: netvirt.DefaultPuntRate, MaxAddressPairs: neutron.DefaultAddressPairs, ListenIP: "127.0.0.1", NeutronPort: 9696, IdentityPort: 5000,
-		AdminPort: 8181, OVSDBPort: 6640, OpenFlowPort: 6653, Enrol: "auto", Auth: "builtin", LogLevel: "info", LogFormat: "text",
+		AdminPort: 8181, OVSDBPort: 6640, OpenFlowPort: 6653, Enrol: "auto", Northbound: neutronMaster, ODLPortStatus: true, Auth: "builtin", LogLevel: "info", LogFormat: "text",
 		Audit: 30, LLDP: 5}
 }
 
@@ -89,6 +94,12 @@ func (c *Config) complete() error {
 		bad("auth %q: want builtin or none", c.Auth)
 	case c.Auth == "none" && !ip.IsLoopback():
 		bad("auth none on %s: without authentication the server listens on loopback only", ip)
+	}
+	if c.Northbound != neutronMaster && c.Northbound != odlMaster {
+		bad("northbound %q: want neutron or odl", c.Northbound)
+	}
+	if (c.TLSCert != "") != (c.TLSKey != "") {
+		bad("tls-cert and tls-key go together: give both or none")
 	}
 	secured := c.SouthboundCert != ""
 	if (c.SouthboundKey != "") != secured || (c.SouthboundCA != "") != secured {
@@ -212,7 +223,12 @@ func (s *Server) listen() (l listeners, err error) {
 		l.ovsdb, l.openflow = tls.NewListener(l.ovsdb, secure), tls.NewListener(l.openflow, secure)
 	}
 	if ip, _ := netip.ParseAddr(s.cfg.ListenIP); !ip.IsLoopback() {
-		s.log.Warn("listening beyond loopback: the APIs are plain http", "ip", s.cfg.ListenIP, "southbound_tls", secure != nil)
+		if s.secure == nil {
+			s.log.Warn("listening beyond loopback: the APIs are plain http, so passwords and tokens can be read on the way; give tls-cert and tls-key", "ip", s.cfg.ListenIP)
+		}
+		if secure == nil {
+			s.log.Warn("listening beyond loopback: nodes are served over plain tcp", "ip", s.cfg.ListenIP)
+		}
 	}
 	return l, nil
 }

@@ -48,6 +48,9 @@ type Config struct {
 	NativeDHCP bool
 	// Routers says that the data plane routes: without it there are no routers and floating IPs in the API.
 	Routers bool
+	// ReadOnly refuses every change, and the objects that lists would make, with these words: who owns the networks instead, and
+	// what to do. Empty: changes are taken.
+	ReadOnly string
 	// DHCPServerHost is the host that DHCP ports' device ids name; empty: the node that the port is placed on.
 	DHCPServerHost string
 	Log            *slog.Logger
@@ -168,6 +171,9 @@ func (rq *request) serve() error {
 	c, n := rq.api.collection(seg)
 	if n == 0 || slices.Contains(seg, "") {
 		return notFoundPath()
+	}
+	if m := rq.r.Method; rq.api.cfg.ReadOnly != "" && m != http.MethodGet && m != http.MethodHead {
+		return conflict("NorthboundReadOnly", "%s is refused: %s", rq.action(), rq.api.cfg.ReadOnly)
 	}
 	return c.endpoint.serve(rq, seg[n:])
 }

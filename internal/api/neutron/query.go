@@ -273,7 +273,7 @@ func (rs *Resource[T]) serveList(rq *request) error {
 			return err
 		}
 	}
-	if rs.before != nil && rs.missed(v) {
+	if rs.before != nil && rq.api.cfg.ReadOnly == "" && rs.missed(v) {
 		snap, err := rq.commit(func(w *work) error { return rs.before(w, v) })
 		if err != nil {
 			return err

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"nagare/internal/api/admin"
+	"nagare/internal/api/odl"
+	"nagare/internal/api/restconf"
+)
+
+// Limits of a request, whoever sends it. A body's time begins when the header was read; an answer has none, because long polls
+// and web sockets take as long as they take.
+const (
+	headerWithin = 10 * time.Second
+	bodyWithin   = time.Minute
+	idleWithin   = 2 * time.Minute
+	headerMost   = 64 << 10
+	drainWithin  = 5 * time.Second
+)
+
+// url is where clients reach one of the APIs.
+func (s *Server) url(port int) string {
+	scheme := "http"
+	if s.secure != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + net.JoinHostPort(s.cfg.PublicHost, fmt.Sprint(port))
+}
+
+// loadCertificate reads the certificate of the APIs, if they have one, and warns of what clients will refuse.
+func (s *Server) loadCertificate() error {
+	if s.cfg.TLSCert == "" {
+		return nil
+	}
+	cert, err := tls.LoadX509KeyPair(s.cfg.TLSCert, s.cfg.TLSKey)
+	if err != nil {
+		return fmt.Errorf("tls-cert %s, tls-key %s: %w", s.cfg.TLSCert, s.cfg.TLSKey, err)
+	}
+	for _, why := range unfit(cert.Leaf, s.cfg.PublicHost, time.Now()) {
+		s.log.Warn("clients will refuse the certificate of the APIs", "tls-cert", s.cfg.TLSCert, "why", why)
+	}
+	s.secure = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	return nil
+}
+
+// unfit says why clients that come to host would refuse a certificate.
+func unfit(c *x509.Certificate, host string, now time.Time) (why []string) {
+	if err := c.VerifyHostname(host); err != nil {
+		why = append(why, err.Error()+"; it needs a subject alternative name for public-host")
+	}
+	if now.Before(c.NotBefore) || now.After(c.NotAfter) {
+		why = append(why, fmt.Sprintf("it is valid from %s to %s", c.NotBefore.Format(time.DateTime), c.NotAfter.Format(time.DateTime)))
+	}
+	return why
+}
+
+// serveHTTP adds to g the tasks of serving one listener until ctx ends. HTTP/2 is not offered: its clients gain nothing here, and
+// web sockets need HTTP/1.1.
+func (s *Server) serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listener, log *slog.Logger, name string, h http.Handler) {
+	srv := &http.Server{Handler: boundBodies(h, bodyWithin), ReadHeaderTimeout: headerWithin, IdleTimeout: idleWithin, MaxHeaderBytes: headerMost,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), Protocols: new(http.Protocols), TLSConfig: s.secure.Clone()}
+	srv.Protocols.SetHTTP1(true)
+	g.Go(func() error {
+		serve := srv.Serve
+		if s.secure != nil {
+			serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
+		}
+		if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("%s listener %s: %w", name, l.Addr(), err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
+		defer cancel()
+		if srv.Shutdown(drain) != nil {
+			return srv.Close()
+		}
+		return nil
+	})
+}
+
+// boundBodies gives a client that long to send a body. http.Server's own ReadTimeout would go on while the handler works, and end
+// long polls.
+func boundBodies(h http.Handler, within time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			c := http.NewResponseController(w)
+			if c.SetReadDeadline(time.Now().Add(within)) == nil {
+				r.Body = &timedBody{r.Body, c}
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// timedBody takes the deadline away when the body has come whole.
+type timedBody struct {
+	io.ReadCloser
+	c *http.ResponseController
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF { //nolint:errorlint // io.Reader's own, never wrapped
+		if e := b.c.SetReadDeadline(time.Time{}); e != nil {
+			return n, e
+		}
+	}
+	return n, err
+}
+
+// adminHandler serves everything on the admin port. OpenDaylight's paths are judged as the client wrote them: a mux would clean
+// them, and they may hold escaped slashes.
+func (s *Server) adminHandler(ctx context.Context) http.Handler {
+	m := http.NewServeMux()
+	m.Handle("/nagare/v1/", admin.Handler(backend{s}, s.authorize))
+	m.Handle("GET /metrics", s.metrics())
+	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	m.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !s.ready.Load() || ctx.Err() != nil {
+			http.Error(w, "not ready: the store is not compiled yet, or the server is stopping", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path; {
+		case path == odl.Base || strings.HasPrefix(path, odl.Base+"/"):
+			s.odl.ServeHTTP(w, r)
+		case restconf.Serves(path):
+			s.rest.ServeHTTP(w, r)
+		default:
+			m.ServeHTTP(w, r)
+		}
+	})
+}
+
+// authorize checks that a request comes from somebody with one of the roles.
+func (s *Server) authorize(r *http.Request, roles ...string) (string, error) {
+	p, err := s.users.Authenticate(r)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", admin.ErrUnauthorized, err)
+	}
+	for _, role := range roles {
+		if p.HasRole(role) {
+			return p.UserName, nil
+		}
+	}
+	return "", fmt.Errorf("%w: user %s has none of the roles %s", admin.ErrForbidden, p.UserName, strings.Join(roles, ", "))
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"nagare/internal/alloc"
+	"nagare/internal/api/odl"
+	"nagare/internal/api/restconf"
+	"nagare/internal/identity"
+)
+
+// Who owns the networks. One of the northbounds takes changes, the other refuses them: two masters would undo each other's work.
+const (
+	neutronMaster = "neutron"
+	odlMaster     = "odl"
+)
+
+// What the northbound that is not master says.
+const (
+	neutronReadOnly = "this server runs with --northbound odl, so another Neutron owns the networks and sends them by networking-odl. " +
+		"Make the change there; or start this server with --northbound neutron to have its own API own them."
+	odlReadOnly = "this server runs with --northbound neutron, so its own Neutron API owns the networks. " +
+		"Make the change there; or start this server with --northbound odl to have the Neutron that calls here own them"
+)
+
+// openNorthbound makes what stands in OpenDaylight's place. Both parts are served whoever is master: reading harms nobody.
+func (s *Server) openNorthbound(a *alloc.Allocator, logs *logs) {
+	s.odl = odl.New(odl.Config{
+		Store: s.store, Alloc: a, Auth: s.authenticate, Writable: s.cfg.Northbound == odlMaster, Master: odlReadOnly, Strict: s.cfg.ODLStrict,
+		Ready: s.loaded.Load, Down: s.down, Profile: s.cfg.Profile, NativeDHCP: s.cfg.DHCP == nativeDHCP, Log: logs.logger("odl"),
+	})
+	s.rest = restconf.New(restconf.Config{
+		Store: s.store, Auth: s.users.Authenticate, Ready: s.loaded.Load, Profile: s.cfg.Profile,
+		PortStatus: s.cfg.Northbound == odlMaster && s.cfg.ODLPortStatus, Log: logs.logger("restconf"),
+	})
+}
+
+// down are the nodes that cannot be gateways at present.
+func (s *Server) down() alloc.Down {
+	if d := s.absent.Load(); d != nil {
+		return *d
+	}
+	return nil
+}
+
+// authenticate is Authenticate in the form that the northbound wants its errors.
+func (s *Server) authenticate(r *http.Request) (identity.Principal, error) {
+	p, err := s.users.Authenticate(r)
+	var locked *identity.LockedError
+	if errors.As(err, &locked) {
+		err = later{locked}
+	}
+	return p, err
+}
+
+type later struct{ error *identity.LockedError }
+
+func (l later) Error() string             { return l.error.Error() }
+func (l later) Unwrap() error             { return l.error }
+func (l later) RetryAfter() time.Duration { return l.error.RetryAfter }
