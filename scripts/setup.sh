@@ -6,6 +6,7 @@
 #
 #   scripts/setup.sh          tools of the demo and the tests
 #   scripts/setup.sh race     the same and a C compiler, which Go's race detector needs
+#   scripts/setup.sh libvirt  the same and libvirt with QEMU, for virtual machines that libvirt plugs
 #
 # Only the installation itself needs root (directly or through sudo). Where apt
 # is absent the script names what is missing and stops.
@@ -27,6 +28,7 @@ need() {
 	say "missing: $package ($why)"
 }
 have() { command -v "$1"; }
+have_libvirt_qemu() { ls /usr/lib*/libvirt/connection-driver/libvirt_driver_qemu.so || ls /usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so; }
 busybox_has() { busybox --list | grep -qx "$1"; }
 # A compiler without the C library's headers is no compiler; ask for both.
 compiles_c() { printf '#include <stdlib.h>\n' | gcc -x c -fsyntax-only -; }
@@ -63,6 +65,12 @@ check_tools() {
 	if [ "${1:-}" = race ]; then
 		need gcc "Go's race detector uses cgo" compiles_c
 		[ "${missing[*]+${missing[-1]}}" = gcc ] && missing+=(libc6-dev)
+	fi
+	if [ "${1:-}" = libvirt ]; then
+		need libvirt-daemon "makes virtual machines and plugs them" have libvirtd
+		need libvirt-daemon-driver-qemu "libvirt's way to QEMU" have_libvirt_qemu
+		need libvirt-clients "virsh" have virsh
+		need qemu-system-x86 "emulates the machines of libvirt" have qemu-system-x86_64
 	fi
 	return 0
 }
