@@ -57,7 +57,7 @@ func newLabCommand() *cobra.Command {
 	c.AddCommand(
 		newLabUpCommand(f), newLabDownCommand(f), newLabStatusCommand(f),
 		newLabExecCommand(f), newLabOpenRCCommand(f), newLabInstanceCommand(f),
-		newLabRunCommand(f), newLabForwardCommand(), newLabGuestCommand(),
+		newLabRunCommand(f), newLabForwardCommand(), newLabGuestCommand(), newLabLibvirtCommand(),
 	)
 	return c
 }

@@ -36,7 +36,8 @@ func newLabInstanceAddCommand(f *labFlags) *cobra.Command {
 		Example: "  sudo nagare lab instance add vm01 --network net01 --node compute\n" +
 			"  sudo nagare lab instance add web --network net01 --node compute --security-group web\n" +
 			"  sudo nagare lab instance add vm01 --network net01 --node compute --ssh\n" +
-			"  sudo nagare lab instance add vm03 --network net01 --node compute --vm",
+			"  sudo nagare lab instance add vm03 --network net01 --node compute --vm\n" +
+			"  sudo nagare lab instance add vm04 --network net01 --node compute --vm=libvirt",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
@@ -60,7 +61,8 @@ func newLabInstanceAddCommand(f *labFlags) *cobra.Command {
 	c.Flags().StringVar(&o.Network, "network", "", "name or id of the network, as the user demo sees it")
 	c.Flags().StringVar(&o.Node, "node", "", "node that the instance runs on")
 	c.Flags().BoolVar(&o.SSH, "ssh", false, "give the instance an SSH server and a host name: login cirros, password cubswin:)")
-	c.Flags().BoolVar(&o.VM, "vm", false, "make it a virtual machine (User-Mode Linux, image by scripts/guest.sh) with an SSH server; same login")
+	c.Flags().StringVar(&o.VM, "vm", "", "make it a virtual machine with an SSH server, same login: `uml` (User-Mode Linux, image by scripts/guest.sh), or libvirt (QEMU that libvirt plugs, image by scripts/guest.sh libvirt)")
+	c.Flags().Lookup("vm").NoOptDefVal = lab.VMUserMode
 	c.Flags().StringSliceVar(&o.SecurityGroups, "security-group", nil, "name or id of a security group of demo's, for a new port (default: the group default)")
 	for _, required := range []string{"network", "node"} {
 		if err := c.MarkFlagRequired(required); err != nil {
@@ -158,5 +160,23 @@ func newLabInstanceListCommand(f *labFlags) *cobra.Command {
 		},
 	}
 	out = addOutputFlag(c)
+	return c
+}
+
+// newLabLibvirtCommand is what "lab instance add --vm=libvirt" starts in a node's namespace.
+func newLabLibvirtCommand() *cobra.Command {
+	var state string
+	c := &cobra.Command{
+		Use:     "libvirt",
+		Hidden:  true,
+		Short:   "Become the libvirtd of a node",
+		Example: "  ip netns exec nagare-compute nagare lab libvirt --state /var/lib/nagare-lab/nagare/nodes/compute/libvirt",
+		Args:    cobra.NoArgs,
+		RunE:    func(*cobra.Command, []string) error { return lab.RunLibvirt(state) },
+	}
+	c.Flags().StringVar(&state, "state", "", "directory of the node's libvirt")
+	if err := c.MarkFlagRequired("state"); err != nil {
+		panic(err) // a flag that is declared above
+	}
 	return c
 }

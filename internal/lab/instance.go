@@ -28,8 +28,9 @@ type AddOptions struct {
 	SecurityGroups []string
 	// SSH gives the instance an SSH server; one that has it keeps it.
 	SSH bool
-	// VM makes the instance a virtual machine, which has an SSH server anyway.
-	VM bool
+	// VM makes the instance a virtual machine, which has an SSH server anyway: VMUserMode or VMLibvirt. Empty: a namespace, or
+	// what the instance is already.
+	VM string
 }
 
 // Lease is what the instance's DHCP client was told.
@@ -60,11 +61,10 @@ func (l *Lab) AddInstance(ctx context.Context, o AddOptions) (*Added, error) {
 	if err := Require(); err != nil {
 		return nil, err
 	}
-	if o.VM {
-		if _, _, err := l.vmFiles(); err != nil {
-			return nil, err
-		}
-	} else if o.SSH {
+	if err := l.vmReady(o.VM); err != nil {
+		return nil, err
+	}
+	if o.SSH && o.VM == "" {
 		if err := requireSSH(); err != nil {
 			return nil, err
 		}
@@ -149,12 +149,12 @@ func (l *Lab) prepare(ctx context.Context, s *State, o AddOptions) (Instance, er
 	if ok && (old.Node != o.Node || old.Network != network.ID) {
 		return none, fmt.Errorf("instance %s: runs on %s already: move it with 'nagare lab instance move %s --to %s', or remove it first with 'nagare lab instance rm %s'", o.Name, old.Node, o.Name, o.Node, o.Name)
 	}
-	if ok && o.VM && !old.VM {
-		return none, fmt.Errorf("instance %s: is there already and no virtual machine: remove it first with 'nagare lab instance rm %s'", o.Name, o.Name)
+	if ok && o.VM != "" && o.VM != vmKind(old) {
+		return none, fmt.Errorf("instance %s: is there already and no virtual machine of that kind: remove it first with 'nagare lab instance rm %s'", o.Name, o.Name)
 	}
-	vm := o.VM || old.VM
+	vm := o.VM != "" || old.VM
 	inst := Instance{
-		Name: o.Name, Node: o.Node, Network: network.ID, MTU: network.MTU, SSH: !vm && (o.SSH || old.SSH), VM: vm,
+		Name: o.Name, Node: o.Node, Network: network.ID, MTU: network.MTU, SSH: !vm && (o.SSH || old.SSH), VM: vm, Libvirt: o.VM == VMLibvirt || old.Libvirt,
 		DeviceID: uuid.NewSHA1(uuid.NameSpaceDNS, []byte(l.Name+"/"+o.Name)).String(),
 	}
 	groups, err := groupIDs(ctx, demo, o.SecurityGroups)
@@ -322,10 +322,10 @@ func (l *Lab) RemoveInstance(ctx context.Context, name string) error {
 // unplug takes the port out of br-int and deletes the namespace, and with it
 // both ends of the pair.
 func (l *Lab) unplug(ctx context.Context, s *State, inst Instance) error {
-	if _, err := l.ovs(ctx, inst.Node, "ovs-vsctl", "--if-exists", "del-port", "br-int", inst.Tap()); err != nil {
+	if err := l.stopVM(ctx, inst); err != nil { // first, as libvirt unplugs its own
 		return err
 	}
-	if err := l.stopVM(ctx, inst); err != nil {
+	if _, err := l.ovs(ctx, inst.Node, "ovs-vsctl", "--if-exists", "del-port", "br-int", inst.Tap()); err != nil {
 		return err
 	}
 	if err := dropNamespace(ctx, l.namespace(inst.Name)); err != nil {

@@ -77,8 +77,9 @@ type Instance struct {
 	PortID   string `json:"port_id"`
 	MAC      string `json:"mac"`
 	MTU      int    `json:"mtu"`
-	SSH      bool   `json:"ssh,omitempty"` // it has an SSH server
-	VM       bool   `json:"vm,omitempty"`  // it is a virtual machine
+	SSH      bool   `json:"ssh,omitempty"`     // it has an SSH server
+	VM       bool   `json:"vm,omitempty"`      // it is a virtual machine
+	Libvirt  bool   `json:"libvirt,omitempty"` // and one of libvirt's
 }
 
 // Tap is the name of the instance's interface on its node.

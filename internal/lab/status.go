@@ -84,7 +84,7 @@ func (l *Lab) Status(ctx context.Context) (*Status, error) {
 			st.State = "its SSH server does not run: run 'nagare lab up'"
 		}
 		if inst.VM && st.State == "ok" {
-			st.State = l.vmHealth(inst.Name)
+			st.State = l.vmHealth(inst)
 		}
 		if !inst.VM && !haveNamespace(l.namespace(inst.Name)) {
 			st.State = "namespace is gone: run 'nagare lab up'"
@@ -133,7 +133,7 @@ func Labs(base string) []string {
 }
 
 // ExecCommand returns the program, arguments and environment that run a command
-// on a node or in an instance. On a node Open vSwitch's tools address that node.
+// on a node or in an instance. On a node Open vSwitch's tools and virsh address that node.
 func (l *Lab) ExecCommand(where string, argv []string) (program []string, env []string, err error) {
 	s, err := l.load()
 	if err != nil {
@@ -141,7 +141,8 @@ func (l *Lab) ExecCommand(where string, argv []string) (program []string, env []
 	}
 	env = os.Environ()
 	if _, ok := s.node(where); ok {
-		env = append(slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, "OVS_") }), l.ovsEnv(where)...)
+		env = slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, "OVS_") || strings.HasPrefix(e, libvirtVariable) })
+		env = append(append(env, l.ovsEnv(where)...), l.libvirtEnv(where))
 	} else if inst, ok := s.instance(where); ok && inst.VM {
 		return nil, nil, errVM(where)
 	} else if !ok {

@@ -17,7 +17,8 @@ import (
 
 // An instance may be a virtual machine: a kernel of its own with its own network stack, behind a tap of its node as a hypervisor
 // makes it. It is a User-Mode Linux, an ordinary process in its node's network namespace, because that needs no KVM and starts
-// in seconds. The image is made by scripts/guest.sh. The console says what goes on inside, one line for each thing.
+// in seconds; or a machine of libvirt's (vm_libvirt.go). The images are made by scripts/guest.sh. The console says what goes on
+// inside, one line for each thing.
 const (
 	vmKernel = "linux.uml" // file of the image, and so the process's name
 	vmImage  = "initramfs.gz"
@@ -27,33 +28,89 @@ const (
 	vmWithin = 60 * time.Second // from power to lease: about four, on an idle machine
 )
 
-// vmFiles returns the kernel and the initial file system, which are kept beside the program.
+// What a virtual machine may be (AddOptions.VM).
+const (
+	VMUserMode = "uml"
+	VMLibvirt  = "libvirt"
+)
+
+// vmReady reports what this machine lacks for a virtual machine of the kind.
+func (l *Lab) vmReady(kind string) error {
+	var err error
+	switch kind {
+	case "":
+	case VMUserMode:
+		_, _, err = l.vmFiles()
+	case VMLibvirt:
+		if err = requireLibvirt(); err == nil {
+			_, _, err = l.libvirtFiles()
+		}
+	default:
+		err = fmt.Errorf("virtual machine %q: use %s or %s", kind, VMUserMode, VMLibvirt)
+	}
+	return err
+}
+
+// vmKind is what the instance is, in the words of AddOptions.
+func vmKind(inst Instance) string {
+	switch {
+	case inst.Libvirt:
+		return VMLibvirt
+	case inst.VM:
+		return VMUserMode
+	}
+	return ""
+}
+
+// vmFiles returns the kernel and the initial file system of a User-Mode Linux.
 func (l *Lab) vmFiles() (kernel, image string, err error) {
+	return l.imageFiles(vmKernel, vmImage, "scripts/guest.sh", func(path string) error {
+		_, err := exec.LookPath(path)
+		return err
+	})
+}
+
+// imageFiles returns the two files of an image, which are kept beside the program, and checks that they are there.
+func (l *Lab) imageFiles(kernel, image, maker string, checkKernel func(path string) error) (string, string, error) {
 	bin, err := l.binary()
 	if err != nil {
 		return "", "", err
 	}
 	dir := filepath.Join(filepath.Dir(bin), "guest")
-	kernel, image = filepath.Join(dir, vmKernel), filepath.Join(dir, vmImage)
-	if _, err = exec.LookPath(kernel); err == nil {
+	kernel, image = filepath.Join(dir, kernel), filepath.Join(dir, image)
+	if err = checkKernel(kernel); err == nil {
 		_, err = os.Stat(image)
 	}
 	if err != nil {
-		err = fmt.Errorf("virtual machine's image in %s: %w: build it with scripts/guest.sh", dir, err)
+		err = fmt.Errorf("virtual machine's image in %s: %w: build it with %s", dir, err, maker)
 	}
 	return kernel, image, err
 }
 
-func (l *Lab) vmPid(instance string) string     { return filepath.Join(l.guestDir(instance), "vm.pid") }
+// vmPid is the file with the machine's process: libvirt writes its own.
+func (l *Lab) vmPid(inst Instance) string {
+	if inst.Libvirt {
+		return filepath.Join(l.libvirtDir(inst.Node), "run", "qemu", inst.Name+".pid")
+	}
+	return filepath.Join(l.guestDir(inst.Name), "vm.pid")
+}
+
 func (l *Lab) vmConsole(instance string) string { return l.path("log", "console-"+instance+".out") }
 
 // vmRuns returns the instance's machine, if it is powered.
-func (l *Lab) vmRuns(instance string) (Process, bool) {
-	return fromPidFile(l.vmPid(instance), vmKernel)
+func (l *Lab) vmRuns(inst Instance) (Process, bool) {
+	program := vmKernel
+	if inst.Libvirt {
+		program = libvirtProcess
+	}
+	return fromPidFile(l.vmPid(inst), program)
 }
 
 // plugVM makes the machine's tap and joins it to br-int. It is there before the machine is powered, as with Nova.
 func (l *Lab) plugVM(ctx context.Context, inst Instance) error {
+	if inst.Libvirt {
+		return l.plugDomain(ctx, inst)
+	}
 	ns, tap := l.namespace(inst.Node), inst.Tap()
 	if !haveLink(ctx, ns, tap) {
 		if _, err := run(ctx, nil, ip("-n", ns, "tuntap", "add", "dev", tap, "mode", "tap")...); err != nil {
@@ -72,10 +129,18 @@ func (l *Lab) plugVM(ctx context.Context, inst Instance) error {
 
 // bootVM powers the machine and waits for its lease and its SSH server. One that runs already is left alone.
 func (l *Lab) bootVM(ctx context.Context, inst Instance) (Lease, time.Duration, error) {
-	if _, on := l.vmRuns(inst.Name); on {
+	if _, on := l.vmRuns(inst); on {
 		if lease, err := l.LeaseOf(inst.Name); err == nil {
 			return lease, 0, nil
 		}
+	}
+	began := time.Now()
+	if inst.Libvirt {
+		p, err := l.resumeDomain(ctx, inst)
+		if err != nil {
+			return Lease{}, 0, fmt.Errorf("virtual machine: %w", err)
+		}
+		return l.awaitVM(ctx, inst, p, began)
 	}
 	if err := l.stopVM(ctx, inst); err != nil { // what an earlier try or a crash has left
 		return Lease{}, 0, err
@@ -88,20 +153,29 @@ func (l *Lab) bootVM(ctx context.Context, inst Instance) (Lease, time.Duration, 
 	if err := errors.Join(os.MkdirAll(dir, 0o755), os.MkdirAll(l.path("leases"), 0o755), os.RemoveAll(l.leasePath(inst.Name)), os.RemoveAll(console)); err != nil {
 		return Lease{}, 0, err
 	}
-	began := time.Now()
 	// The machine's memory is a file: on /dev/shm it costs what is touched, and no disk.
 	p, err := spawn([]string{"TMPDIR=/dev/shm"}, console, inNamespace(l.namespace(inst.Node), kernel,
 		"mem="+vmMemory, "umid="+inst.Name, "uml_dir="+dir+"/", "initrd="+image, "con=null", "con0=null,fd:1", "ssl=null", "quiet", "panic=-1",
 		"guest_name="+inst.Name, "guest_user="+guestUser, "guest_password="+guestPassword,
 		"eth0=tuntap,"+inst.Tap()+","+inst.MAC)...)
 	if err == nil {
-		err = writeFile(l.vmPid(inst.Name), []byte(strconv.Itoa(p.PID)), 0o600)
+		err = writeFile(l.vmPid(inst), []byte(strconv.Itoa(p.PID)), 0o600)
 	}
 	if err != nil {
 		return Lease{}, 0, fmt.Errorf("virtual machine: %w", err)
 	}
+	return l.awaitVM(ctx, inst, p, began)
+}
+
+// awaitVM waits until the machine has said that it has a lease and an SSH server, and remembers the lease.
+func (l *Lab) awaitVM(ctx context.Context, inst Instance, p Process, began time.Time) (Lease, time.Duration, error) {
 	var lease string
-	err = until(ctx, vmWithin, "virtual machine has a lease", func(context.Context) error {
+	console := l.vmConsole(inst.Name)
+	within := vmWithin
+	if inst.Libvirt {
+		within = libvirtLeaseWithin
+	}
+	err := until(ctx, within, "virtual machine has a lease", func(context.Context) error {
 		said, err := os.ReadFile(console)
 		if err != nil {
 			return err
@@ -150,7 +224,13 @@ func readConsole(said string) (lease string, ready bool) {
 // stopVM takes the machine's power away. One that was killed leaves helpers behind that hold its tap: they go too, and are known
 // by the process group, which is the machine's.
 func (l *Lab) stopVM(ctx context.Context, inst Instance) error {
-	text, err := os.ReadFile(l.vmPid(inst.Name))
+	if inst.Libvirt {
+		if err := l.startLibvirt(ctx, inst.Node); err != nil {
+			return err
+		}
+		return l.destroyDomain(ctx, inst)
+	}
+	text, err := os.ReadFile(l.vmPid(inst))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -159,9 +239,9 @@ func (l *Lab) stopVM(ctx context.Context, inst Instance) error {
 	}
 	group, err := strconv.Atoi(string(text))
 	if err != nil {
-		return fmt.Errorf("%s: %w", l.vmPid(inst.Name), err)
+		return fmt.Errorf("%s: %w", l.vmPid(inst), err)
 	}
-	if p, on := l.vmRuns(inst.Name); on {
+	if p, on := l.vmRuns(inst); on {
 		if err := p.stop(ctx, stopGrace); err != nil {
 			return err
 		}
@@ -193,12 +273,12 @@ func (l *Lab) stopVM(ctx context.Context, inst Instance) error {
 	if err != nil {
 		return err
 	}
-	return os.Remove(l.vmPid(inst.Name))
+	return os.Remove(l.vmPid(inst))
 }
 
 // vmHealth is "ok", or what is wrong with a machine.
-func (l *Lab) vmHealth(instance string) string {
-	if _, on := l.vmRuns(instance); !on {
+func (l *Lab) vmHealth(inst Instance) string {
+	if _, on := l.vmRuns(inst); !on {
 		return "its virtual machine does not run: run 'nagare lab up'"
 	}
 	return "ok"
