@@ -47,9 +47,10 @@ test: setup build ## every test: go vet, packages, then end to end on real Open 
 e2e: setup build run-e2e ## the end-to-end tests alone (root)
 
 .PHONY: e2e-vm
-e2e-vm: setup build ## the walk-through's end with virtual machines; fetches a kernel of 41 MB (root)
-	@scripts/guest.sh
-	NAGARE_BIN=$(CURDIR)/bin/nagare go test -tags vm -count=1 -timeout 10m -run TestVirtualMachines $(AS_ROOT) ./test/e2e
+e2e-vm: setup build ## with virtual machines: the walk-through's end, and libvirt plugging; installs libvirt and QEMU, fetches two kernels (root)
+	@scripts/setup.sh libvirt
+	@scripts/guest.sh libvirt
+	NAGARE_BIN=$(CURDIR)/bin/nagare go test -tags vm -count=1 -timeout 10m -run 'TestVirtualMachines|TestLibvirt' $(AS_ROOT) ./test/e2e
 
 # Not a verb: what e2e and test share, once set-up and build are done.
 .PHONY: run-e2e
