@@ -42,6 +42,7 @@ type world struct {
 	now   atomic.Int64 // unix milliseconds; 0: the clock
 	stop  func()       // ends Run
 	log   *lines
+	left  map[*websocket.Conn][]string // events that were read and not yet looked at
 }
 
 // lines collects a log.
@@ -89,7 +90,7 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 
 func newWorldOn(t testing.TB, st *store.Store, change ...func(*Config)) *world {
 	t.Helper()
-	w := &world{t: t, st: st, log: &lines{}}
+	w := &world{t: t, st: st, log: &lines{}, left: map[*websocket.Conn][]string{}}
 	w.ready.Store(true)
 	cfg := Config{Store: st, Auth: auth, Ready: w.ready.Load, Profile: "standard", PortStatus: true,
 		Log: slog.New(slog.NewTextHandler(w.log, nil)),
@@ -265,9 +266,17 @@ func rpcBody(path, form string) string {
 
 const rpc = "/restconf/operations/sal-remote:create-data-change-event-subscription"
 
+// settle waits until everything that was committed has been told.
+func (w *world) settle() {
+	w.t.Helper()
+	seq := w.st.Snapshot().Seq()
+	w.poll("the changes are told", func() bool { return w.srv.Stats().Told >= seq })
+}
+
 // subscribe goes through all steps of a client and gives the open socket.
 func (w *world) subscribe(path, form, query string) *websocket.Conn {
 	w.t.Helper()
+	w.settle()
 	a := w.do("admin", "POST", rpc, rpcBody(path, form))
 	out, _ := a.json["output"].(map[string]any)
 	name, _ := out["stream-name"].(string)
@@ -309,9 +318,10 @@ func (w *world) frame(c *websocket.Conn) string {
 	return string(b)
 }
 
-// happened are the events of the next frames until there are n, as "operation path data".
-func (w *world) happened(c *websocket.Conn, n int) (out []string) {
+// happened are the next n events, as "operation path data". How commits are gathered in frames depends on how fast they come.
+func (w *world) happened(c *websocket.Conn, n int) []string {
 	w.t.Helper()
+	out := w.left[c]
 	for len(out) < n {
 		var f struct {
 			Notification struct {
@@ -348,5 +358,6 @@ func (w *world) happened(c *websocket.Conn, n int) (out []string) {
 			out = append(out, strings.TrimSpace(e.Operation+" "+e.Path+" "+string(e.Data)))
 		}
 	}
-	return out
+	w.left[c] = out[n:]
+	return out[:n]
 }

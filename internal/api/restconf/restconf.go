@@ -29,8 +29,7 @@ import (
 type Config struct {
 	Store *store.Store
 	// Auth tells who makes a request. Its errors: identity.ErrUnauthorized (401), *identity.LockedError (429);
-	// another means that nobody
-	// can say at present (503).
+	// another means that nobody can say at present (503).
 	Auth func(*http.Request) (identity.Principal, error)
 	// May says whether a principal may read and subscribe. What is read is of all projects, so the default is administrators,
 	// services, and readers of the whole system.

@@ -18,6 +18,25 @@ type hub struct {
 	mu      sync.Mutex
 	open    bool // Run is running
 	members map[*subscriber]struct{}
+	frames  uint64
+	stalled uint64
+	told    uint64
+}
+
+// Stats is what the server has done for subscribers since it was made.
+type Stats struct {
+	Subscribers int    // now
+	Frames      uint64 // handed to them, each counted once for each
+	Stalled     uint64 // subscribers that were given up because they did not read
+	Told        uint64 // the newest state (store.Snapshot.Seq) whose changes were handed to them
+}
+
+// Stats reports them.
+func (s *Server) Stats() Stats {
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return Stats{Subscribers: len(h.members), Frames: h.frames, Stalled: h.stalled, Told: h.told}
 }
 
 func newHub() *hub { return &hub{members: map[*subscriber]struct{}{}} }
@@ -95,25 +114,37 @@ func (h *hub) tell(make func(form) [][]byte) {
 			made[s.form] = frames
 		}
 		for _, f := range frames {
-			s.offer(f)
+			h.frames++
+			if !s.offer(f) {
+				h.stalled++
+				break
+			}
 		}
 	}
 }
 
-// offer queues a frame, or gives the subscriber up if it has not taken the earlier ones.
-func (s *subscriber) offer(frame []byte) {
+// reached notes up to which state everything was told.
+func (h *hub) reached(seq uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.told = seq
+}
+
+// offer queues a frame, or gives the subscriber up, and is false, if it has not taken the earlier ones.
+func (s *subscriber) offer(frame []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.closed != "":
-		return
-	case s.pending > 0 && s.pending+len(frame) > s.limit:
-		s.close("it does not read: more waits for it than may")
-	default:
-		s.frames = append(s.frames, frame)
-		s.pending += len(frame)
-		s.poke()
+	if s.closed != "" {
+		return true
 	}
+	if s.pending > 0 && s.pending+len(frame) > s.limit {
+		s.close("it does not read: more waits for it than may")
+		return false
+	}
+	s.frames = append(s.frames, frame)
+	s.pending += len(frame)
+	s.poke()
+	return true
 }
 
 // close ends the subscription. s.mu is held.

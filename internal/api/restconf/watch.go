@@ -22,6 +22,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return nil //nolint:nilerr // it is ctx's
 	}
+	s.hub.reached(before.Seq())
 	s.hub.serve(true, "")
 	defer s.hub.serve(false, "the server stops")
 	for {
@@ -35,6 +36,7 @@ func (s *Server) Run(ctx context.Context) error {
 			at := s.cfg.Now()
 			s.hub.tell(func(f form) [][]byte { return frames(changes, f, at) })
 		}
+		s.hub.reached(now.Seq())
 		before = now
 	}
 }

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package restconf
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"nagare/internal/store"
+	"nagare/internal/tables"
+)
+
+// FuzzRequest: whatever is asked for, the answer is no fault of ours, is JSON in its dialect's form, and nothing is changed.
+func FuzzRequest(f *testing.F) {
+	for _, path := range []string{"/restconf/operational/neutron:neutron/hostconfigs/hostconfig/h1/ODL%20L2", "/restconf/streams/stream/" + portsName + "/XML",
+		"/rests/data/neutron:neutron/hostconfigs/hostconfig=h1,ODL%20L2?content=all", "/rests/data/network-topology:network-topology/topology=ovsdb%3A1/node=a%2Fb",
+		"/restconf/operational/network-topology:network-topology/topology/ovsdb:1/node/x/termination-point", "/" + portsName + "?token=AAAA",
+		"/rests/data/ietf-restconf-monitoring:restconf-state/streams", "/restconf/config/", "/.well-known/host-meta", "/rests/data/%zz", "/restconf//"} {
+		f.Add("GET", path, "", "odl:8181", "*/*")
+	}
+	f.Add("POST", rpc, rpcBody(portsPath, "JSON"), "odl", "application/json")
+	f.Add("POST", "/rests/operations/sal-remote:create-data-change-event-subscription", `{"sal-remote:input":{"path":[]}}`, "odl", "application/xml")
+	st := store.New(tables.Schema, nil)
+	s := New(Config{Store: st, Auth: auth, PortStatus: true})
+	if _, err := st.Commit(f.Context(), store.Origin{}, func(tx *store.Txn) error {
+		putHost(host("h1", map[string]string{"ODL L2": "{}"}))(tx)
+		status("p1", "ACTIVE")(tx)
+		return nil
+	}); err != nil {
+		f.Fatal(err)
+	}
+	revision := st.Snapshot().Revision()
+	f.Fuzz(func(t *testing.T, method, path, body, host, accept string) {
+		u, err := url.ParseRequestURI(path)
+		if err != nil || method == "" || strings.ContainsFunc(method, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return // net/http refuses it
+		}
+		r := &http.Request{Method: method, URL: u, Host: host, Header: http.Header{"Accept": {accept}}, Body: http.NoBody}
+		if body != "" {
+			r = httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+			r.Method, r.URL, r.Host = method, u, host
+			r.Header.Set("Accept", accept)
+		}
+		r.SetBasicAuth("admin", "pw")
+		rec := httptest.NewRecorder()
+		s.ServeHTTP(rec, r)
+		if rec.Code >= 500 && rec.Code != http.StatusNotImplemented || rec.Code < 200 {
+			t.Errorf("%s %q: %d %s", method, path, rec.Code, rec.Body)
+		}
+		if b := rec.Body.Bytes(); !json.Valid(b) && u.Path != hostMeta {
+			t.Errorf("%s %q: %d, no JSON: %q", method, path, rec.Code, b)
+		}
+		if rec.Code >= 400 && !strings.Contains(rec.Body.String(), `errors":{"error":[{"error-message":"`) {
+			t.Errorf("%s %q: %d, no error of RESTCONF: %q", method, path, rec.Code, rec.Body)
+		}
+		if l := rec.Header().Get("Location"); strings.ContainsAny(l, "\r\n") {
+			t.Errorf("%s %q: location %q", method, path, l)
+		}
+		if st.Snapshot().Revision() != revision {
+			t.Errorf("%s %q changed the store", method, path)
+		}
+	})
+}
