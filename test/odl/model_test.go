@@ -39,6 +39,8 @@ func (r *run) faults(share int) {
 	}
 }
 
+func nobody(_, _, _ string) bool { return false }
+
 // play makes changes while workers work, badly connected; both sides die now and then.
 func (r *run) play(ctx context.Context, changes, share int) {
 	r.h.Start()
@@ -60,7 +62,7 @@ func (r *run) play(ctx context.Context, changes, share int) {
 			_ = r.N.Maintain(ctx) // errors are the faults'
 		case 3:
 			// Whoever gave a request up is long gone when it arrives.
-			_, _ = r.wire.Arrive()
+			_, _ = r.wire.Arrive(nobody)
 		case 4, 5:
 			r.Pass(ctx, longestPause)
 		}
@@ -73,7 +75,7 @@ func (r *run) finish(ctx context.Context) error {
 	if err := r.Settle(ctx); err != nil {
 		return err
 	}
-	if _, err := r.wire.Arrive(); err != nil {
+	if _, err := r.wire.Arrive(r.N.Overtaken); err != nil {
 		return err
 	}
 	diff, err := r.N.Judge(ctx)
@@ -109,6 +111,7 @@ func TestModelSeesFaults(t *testing.T) {
 		"repeated creates refused":   func(m *toy) { m.refuses = true },
 		"updates create":             func(m *toy) { m.upserts = true },
 		"no canary seen missing":     func(m *toy) { m.forgetful = true },
+		"older updates count":        func(m *toy) { m.stale = true },
 		"requests of the gone count": func(m *toy) { m.deaf = true },
 	} {
 		found := false

@@ -3,8 +3,10 @@
 package odl
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -146,4 +148,28 @@ func (n *Neutron) find(k Kind, key string, value any) []string {
 		}
 	}
 	return out
+}
+
+// Overtaken reports whether a late request can do no harm to a server that keeps to the contract: an update with a revision that
+// newer ones have followed, or a delete.
+func (n *Neutron) Overtaken(method, path, body string) bool {
+	if method != http.MethodPut {
+		return method == http.MethodDelete
+	}
+	var sent map[string]struct {
+		Revision *int `json:"revision_number"`
+	}
+	if json.Unmarshal([]byte(body), &sent) != nil {
+		return false
+	}
+	for _, k := range SyncOrder {
+		id, ok := strings.CutPrefix(path, basePath+resources[k].path+"/")
+		if !ok {
+			continue
+		}
+		o := n.Object(k, id)
+		r := sent[resources[k].one].Revision
+		return o == nil || r != nil && *r < o["revision_number"].(int)
+	}
+	return false
 }

@@ -14,12 +14,10 @@ import (
 type toy struct {
 	mu   sync.Mutex
 	data map[string]map[string]Object // by collection and id
-	last []string                     // ids in the order of their creation, repeated ones included
 
 	// What may be wrong with it.
 	merges    bool // an update keeps what its body lacks
 	refuses   bool // a repeated create is 409
-	strict    bool // a child without its parent is 404
 	upserts   bool // an update makes what is missing
 	forgetful bool // a lost canary is 200
 	stale     bool // an older revision overwrites a newer
@@ -82,15 +80,10 @@ func (m *toy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet && id == Canary && m.forgetful:
 		answer(200, map[string]any{res.one: Object{}})
 	case r.Method == http.MethodPost:
-		if m.strict && sent.str("network_id") != "" && m.data["networks"][sent.str("network_id")] == nil {
-			answer(404, nil)
-			return
-		}
 		if have, ok := all[sent.id()]; ok && (m.refuses || older(sent, have)) {
 			answer(409, nil)
 			return
 		}
-		m.last = append(m.last, sent.id())
 		all[sent.id()] = sent
 		answer(201, body)
 	case !there && (r.Method != http.MethodPut || !m.upserts):
