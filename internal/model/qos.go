@@ -64,6 +64,5 @@ type QosPolicy struct {
 	ID QosPolicyID `json:"id"`
 	Std
 	QosPolicyPlane
-	Shared  bool `json:"shared,omitempty"`
 	Default bool `json:"is_default,omitempty"` // new networks of the project get it
 }

@@ -29,13 +29,6 @@ var (
 		}
 		return []string{string(p.Project)}
 	})
-	// SharedQosPolicies finds the policies that every project may use, under All.
-	SharedQosPolicies = store.DeclareIndex(Schema, QosPolicies, "shared", func(p model.QosPolicy) []string {
-		if !p.Shared {
-			return nil
-		}
-		return []string{All}
-	})
 	PortsByQosPolicy    = store.DeclareIndex(Schema, Ports, "qos-policy", func(p model.Port) []string { return some(string(p.QosPolicy)) })
 	NetworksByQosPolicy = store.DeclareIndex(Schema, Networks, "qos-policy", func(n model.Network) []string { return some(string(n.QosPolicy)) })
 )

@@ -73,7 +73,7 @@ func init() {
 				{Name: "ipv4_address_scope", Get: null[model.Network]},
 				{Name: "ipv6_address_scope", Get: null[model.Network]},
 				{Name: "l2_adjacency", Get: func(*view, *model.Network) any { return true }, Bool: true},
-				{Name: "qos_policy_id", Get: null[model.Network], Parse: onlyNull("QosPolicyNotFound", "QoS policy"), Post: true, Put: true},
+				qosOfNetwork(),
 				{Name: "provider:network_type", Get: func(_ *view, n *model.Network) any { return string(n.Type) },
 					Parse: orNull(oneOf("vxlan", "vlan", "flat", "geneve", "gre", "local")), Post: true, Put: true, SetPost: adminOnly, SetPut: adminOnly, See: adminOrService},
 				{Name: "provider:physical_network", Get: func(_ *view, n *model.Network) any { return nullText(n.PhysicalNetwork) },

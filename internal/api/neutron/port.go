@@ -89,8 +89,8 @@ func init() {
 				{Name: "allowed_address_pairs", Get: pairsBody, Parse: addressPairs, Post: true, Put: true, NoFilter: true, NoSort: true, SetPost: networkOwnerOrService, SetPut: networkOwnerOrService,
 					SetWhen: func(v any) bool { p, _ := v.([]model.AddressPair); return len(p) > 0 }},
 				{Name: "extra_dhcp_opts", Get: dhcpOptsBody, Parse: dhcpOpts, Post: true, Put: true, NoFilter: true, NoSort: true},
-				{Name: "qos_policy_id", Get: null[model.Port], Parse: onlyNull("QosPolicyNotFound", "QoS policy"), Post: true, Put: true},
-				{Name: "qos_network_policy_id", Get: null[model.Port]},
+				qosOfPort(),
+				networkQosOfPort(),
 				{Name: "propagate_uplink_status", Get: func(_ *view, p *model.Port) any { return p.PropagateUplinkStatus }, Parse: boolean, Default: false, Post: true, Bool: true},
 				{Name: "device_profile", Get: null[model.Port]},
 				{Name: "numa_affinity_policy", Get: null[model.Port]},
@@ -338,6 +338,7 @@ func updatePort(w *work, p model.Port, in *values) (model.Port, error) {
 		if host := model.NodeID(get[string](in, "binding:host_id")); host != p.Host {
 			p.Host = host
 			w.down(p.ID, "binding changed")
+			w.subPortsDown(p.ID)
 		}
 	}
 	if !served {
