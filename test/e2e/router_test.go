@@ -30,6 +30,9 @@ func routing(x *world) {
 	x.part("EastWest", eastWest)
 	x.part("SNAT", snat)
 	x.part("FloatingIP", floatingIP)
+	x.part("Sizes", sizes)
+	x.part("Errors", icmpErrors)
+	x.part("IPv6", six)
 	x.part("Hairpin", hairpin)
 	x.part("Overlap", overlapping)
 	x.part("Traceroute", traceroute)
@@ -337,7 +340,7 @@ func unrouting(x *world) {
 	x.admin.confirmed()
 	x.silent(x.a1.name, farAddress)
 	x.pings(x.a1.name, x.b1.ip.String())
-	for _, subnet := range []string{x.subA, x.subB} {
+	for _, subnet := range []string{x.subA, x.subB, x.subA6, x.subB6} {
 		if err := x.demo.ask(200, "PUT", x.demo.neutron("/routers/"+x.r1+"/remove_router_interface"), fields{"subnet_id": subnet}, nil); err != nil {
 			x.t.Fatal(err)
 		}

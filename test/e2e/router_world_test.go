@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -20,13 +21,15 @@ import (
 //	                                                                                          |        +-- net b 10.2.0.0/24: b1, b2
 //	                                                                                          +-- r2 ----- net c 10.1.0.0/24: c1
 //
-// a and b are demo's, c is another tenant's and has the addresses of a.
+// a and b are demo's, c is another tenant's and has the addresses of a. The networks of r1 and the outside have IPv6 too: fd01::/64,
+// fd02::/64, fd16::/64 and fd98::/64, with the same ends. The tenants' networks take packets of 1450 octets, the outside of 1500.
 type world struct {
 	*site
 	demo, admin        *client
 	ext                string
 	netA, netB, netC   string
 	subA, subB, subC   string
+	subA6, subB6       string
 	r1, r2             string
 	gw1, gw2           string // addresses of the routers on the external network
 	a1, a2, a3, b1, b2 *guest
@@ -39,6 +42,7 @@ const (
 	far             = "far"
 	farAddress      = "198.51.100.10"
 	farRouter       = "198.51.100.1"
+	farAddress6     = "fd98::10"
 )
 
 // wiring is where the external network is on the nodes, and which nodes there are.
@@ -52,19 +56,30 @@ func newWorld(s *site, w wiring) *world {
 	s.t.Helper()
 	x := &world{site: s, demo: s.user("demo"), admin: s.user("admin")}
 	x.wireOutside(w.physical)
-	x.ext = x.admin.external("ext-net", w.physical, "172.16.1.0/24")
+	x.ext = x.admin.external("ext-net", w.physical, "172.16.1.0/24", "fd16::/64")
 	x.netA, x.subA = x.demo.network("net-a", "10.1.0.0/24")
 	x.netB, x.subB = x.demo.network("net-b", "10.2.0.0/24")
 	x.netC, x.subC = x.admin.network("net-c", "10.1.0.0/24")
-	x.r1 = x.demo.router("r1", x.ext, x.subA, x.subB)
+	six := fields{"enable_dhcp": false}
+	x.subA6, x.subB6 = x.demo.subnet(x.netA, "fd01::/64", 6, six), x.demo.subnet(x.netB, "fd02::/64", 6, six)
+	x.r1 = x.demo.router("r1", x.ext, x.subA, x.subB, x.subA6, x.subB6)
 	x.r2 = x.admin.router("r2", x.ext, x.subC)
 	x.gw1, x.gw2 = x.admin.gatewayOf(x.r1), x.admin.gatewayOf(x.r2)
-	any4 := fields{"remote_ip_prefix": "0.0.0.0/0"}
-	open, other := x.demo.group("open", nil, any4), x.admin.group("open", nil, any4)
+	gw6 := x.admin.gatewaysOf(x.r1)[1]
+	s.batch(s.namespace(upstream), "-6 route add fd01::/64 via "+gw6, "-6 route add fd02::/64 via "+gw6)
+	any4, any6 := fields{"remote_ip_prefix": "0.0.0.0/0"}, fields{"remote_ip_prefix": "::/0", "ethertype": "IPv6"}
+	open, other := x.demo.group("open", nil, any4, any6), x.admin.group("open", nil, any4)
+	sixth := map[string]string{x.netA: x.subA6, x.netB: x.subB6}
 	at := func(owner *client, name, network, subnet, node, address, group string) *guest {
-		g := s.newGuest(owner, x.admin, name, network, node, fields{
-			"fixed_ips": []fields{{"subnet_id": subnet, "ip_address": address}}, "security_groups": []string{group}})
-		s.batch(s.namespace(name), "route add default via "+address[:strings.LastIndex(address, ".")]+".1")
+		ips := []fields{{"subnet_id": subnet, "ip_address": address}}
+		routes := []string{"route add default via " + address[:strings.LastIndex(address, ".")] + ".1"}
+		if sub6 := sixth[network]; sub6 != "" {
+			b := netip.MustParseAddr(address).As4()
+			ips = append(ips, fields{"subnet_id": sub6, "ip_address": fmt.Sprintf("fd%02d::%d", b[1], b[3])})
+			routes = append(routes, fmt.Sprintf("-6 route add default via fd%02d::1", b[1]))
+		}
+		g := s.newGuest(owner, x.admin, name, network, node, fields{"fixed_ips": ips, "security_groups": []string{group}})
+		s.batch(s.namespace(name), routes...)
 		return g
 	}
 	x.a1 = at(x.demo, "a1", x.netA, x.subA, w.nodes[0], "10.1.0.11", open)
@@ -96,6 +111,7 @@ func (x *world) wireOutside(physical string) {
 	up, away := x.namespace(upstream), x.namespace(far)
 	for _, ns := range []string{up, away} {
 		x.batch("", "netns add "+ns)
+		x.must("ip", "netns", "exec", ns, "sh", "-c", "echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad && echo 0 >/proc/sys/net/ipv6/conf/default/router_solicitations")
 		x.t.Cleanup(func() { _, _ = x.try(bg, "ip", "netns", "del", ns) })
 		x.batch(ns, "link set lo up")
 	}
@@ -110,27 +126,32 @@ func (x *world) wireOutside(physical string) {
 		x.batch(where, "link set outside master pv0")
 	}
 	x.batch(up, "link add eth1 type veth peer name eth0 netns "+away, "link set eth0 up", "link set eth1 up",
-		"addr add "+upstreamAddress+"/24 dev eth0", "addr add "+farRouter+"/24 dev eth1")
-	x.batch(away, "link set eth0 up", "addr add "+farAddress+"/24 dev eth0", "route add default via "+farRouter)
-	x.must("ip", "netns", "exec", up, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
+		"addr add "+upstreamAddress+"/24 dev eth0", "addr add "+farRouter+"/24 dev eth1", "addr add fd16::1/64 dev eth0", "addr add fd98::1/64 dev eth1")
+	x.batch(away, "link set eth0 up", "addr add "+farAddress+"/24 dev eth0", "route add default via "+farRouter,
+		"addr add "+farAddress6+"/64 dev eth0", "-6 route add default via fd98::1")
+	x.must("ip", "netns", "exec", up, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward && echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")
 	for ns, links := range map[string][]string{up: {"eth0", "eth1"}, away: {"eth0"}} {
 		for _, link := range links {
 			x.must("ip", "netns", "exec", ns, "ethtool", "-K", link, "tx", "off")
-			// As the tenants' networks: nothing on the way makes large packets smaller.
-			x.batch(ns, "link set "+link+" mtu 1450")
 		}
 	}
 }
 
-// external makes an external network of one subnet without DHCP.
-func (c *client) external(name, physical, cidr string) string {
+// external makes an external network of subnets without DHCP.
+func (c *client) external(name, physical string, cidrs ...string) string {
 	c.s.t.Helper()
 	var n struct{ Network struct{ ID string } }
 	body := fields{"name": name, "router:external": true, "provider:network_type": "flat", "provider:physical_network": physical}
 	if err := c.ask(201, "POST", c.neutron("/networks"), fields{"network": body}, &n); err != nil {
 		c.s.t.Fatal(err)
 	}
-	c.subnet(n.Network.ID, cidr, 4, fields{"enable_dhcp": false})
+	for _, cidr := range cidrs {
+		version := 4
+		if strings.Contains(cidr, ":") {
+			version = 6
+		}
+		c.subnet(n.Network.ID, cidr, version, fields{"enable_dhcp": false})
+	}
 	return n.Network.ID
 }
 
@@ -154,14 +175,24 @@ func (c *client) router(name, external string, subnets ...string) string {
 	return made.Router.ID
 }
 
-// gatewayOf is a router's address on its external network.
-func (c *client) gatewayOf(router string) string {
+// gatewayOf is a router's IPv4 address on its external network.
+func (c *client) gatewayOf(router string) string { return c.gatewaysOf(router)[0] }
+
+// gatewaysOf are its addresses, that of IPv4 first.
+func (c *client) gatewaysOf(router string) (ips []string) {
 	c.s.t.Helper()
 	ports, err := c.ports("device_id=" + router + "&device_owner=network:router_gateway")
-	if err != nil || len(ports) != 1 || len(ports[0].FixedIPs) != 1 {
+	if err != nil || len(ports) != 1 || len(ports[0].FixedIPs) != 2 {
 		c.s.t.Fatalf("gateway port of router %s: %+v, %v", router, ports, err)
 	}
-	return ports[0].FixedIPs[0].IP
+	for _, f := range ports[0].FixedIPs {
+		if strings.Contains(f.IP, ":") {
+			ips = append(ips, f.IP)
+		} else {
+			ips = append([]string{f.IP}, ips...)
+		}
+	}
+	return ips
 }
 
 // floating is a floating IP.
@@ -220,7 +251,7 @@ func (x *world) join(from, to, address string) *joint {
 	x.t.Helper()
 	var l net.Listener
 	err := within(x.namespace(to), func() (err error) {
-		l, err = (&net.ListenConfig{}).Listen(x.t.Context(), "tcp4", "0.0.0.0:0")
+		l, err = (&net.ListenConfig{}).Listen(x.t.Context(), "tcp", ":0")
 		return err
 	})
 	if err != nil {
@@ -232,7 +263,7 @@ func (x *world) join(from, to, address string) *joint {
 	ctx, cancel := context.WithTimeout(x.t.Context(), settleWithin)
 	defer cancel()
 	err = within(x.namespace(from), func() (err error) {
-		j.near, err = (&net.Dialer{FallbackDelay: -1}).DialContext(ctx, "tcp4", net.JoinHostPort(address, port))
+		j.near, err = (&net.Dialer{FallbackDelay: -1}).DialContext(ctx, "tcp", net.JoinHostPort(address, port))
 		return err
 	})
 	if err == nil {
@@ -251,8 +282,7 @@ func (x *world) join(from, to, address string) *joint {
 
 // seenAs is the address that the other end sees.
 func (j *joint) seenAs() string {
-	host, _, _ := net.SplitHostPort(j.end.RemoteAddr().String())
-	return host
+	return netip.MustParseAddrPort(j.end.RemoteAddr().String()).Addr().Unmap().String()
 }
 
 // carry sends octets each way, one way after the other, and holds that they arrive as they were sent.
