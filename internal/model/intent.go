@@ -50,7 +50,7 @@ type Network struct {
 	ID NetworkID `json:"id"`
 	Std
 	NetworkPlane
-	Shared              bool     `json:"shared,omitempty"`
+	Shared              bool     `json:"shared,omitempty"` // as another Neutron says by the NBI; our own API asks RBACPolicies
 	IsDefault           bool     `json:"is_default,omitempty"`
 	PortSecurityEnabled bool     `json:"port_security_enabled"` // the default for new ports
 	DNSDomain           string   `json:"dns_domain,omitempty"`
@@ -92,8 +92,9 @@ type Subnet struct {
 	ID SubnetID `json:"id"`
 	Std
 	SubnetPlane
-	AllocationPools []AddrRange `json:"allocation_pools"`
-	ServiceTypes    []string    `json:"service_types,omitempty"`
+	AllocationPools []AddrRange  `json:"allocation_pools"`
+	ServiceTypes    []string     `json:"service_types,omitempty"`
+	Pool            SubnetPoolID `json:"subnetpool_id,omitempty"` // that its prefix was taken from
 }
 
 // IPVersion is 4 or 6.
@@ -236,7 +237,6 @@ type AddressGroup struct {
 	ID AddressGroupID `json:"id"`
 	Std
 	AddressGroupPlane
-	Shared bool `json:"shared,omitempty"`
 }
 
 // SecurityGroupRule allows one kind of traffic for the wearers of its group.

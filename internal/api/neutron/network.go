@@ -70,8 +70,6 @@ func init() {
 				{Name: "dns_domain", Get: func(_ *view, n *model.Network) any { return n.DNSDomain }, Parse: dnsDomain, Default: "", Post: true, Put: true},
 				{Name: "availability_zone_hints", Get: func(*view, *model.Network) any { return []string{} }, Parse: emptyList("Availability zones"), Post: true, NoSort: true},
 				{Name: "availability_zones", Get: func(*view, *model.Network) any { return []string{} }, NoSort: true},
-				{Name: "ipv4_address_scope", Get: null[model.Network]},
-				{Name: "ipv6_address_scope", Get: null[model.Network]},
 				{Name: "l2_adjacency", Get: func(*view, *model.Network) any { return true }, Bool: true},
 				qosOfNetwork(),
 				{Name: "provider:network_type", Get: func(_ *view, n *model.Network) any { return string(n.Type) },

@@ -47,8 +47,8 @@ ports:
 		"id":"`+recordedNet+`","name":"net01","tenant_id":"p-demo","project_id":"p-demo","description":"","tags":[],
 		"created_at":"2026-01-02T03:04:05Z","updated_at":"2026-01-02T03:04:05Z","revision_number":1,
 		"admin_state_up":true,"status":"ACTIVE","subnets":[],"shared":false,"mtu":1450,"port_security_enabled":true,"router:external":false,
-		"dns_domain":"","availability_zone_hints":[],"availability_zones":[],"ipv4_address_scope":null,"ipv6_address_scope":null,
-		"l2_adjacency":true,"qos_policy_id":null}}`)
+		"dns_domain":"","availability_zone_hints":[],"availability_zones":[],
+		"l2_adjacency":true,"qos_policy_id":null,"ipv4_address_scope":null,"ipv6_address_scope":null}}`)
 	if m := w.do("admin", "GET", "/v2.0/networks/"+recordedNet, "", 200); dig(m, "network", "provider:segmentation_id") != 1077.0 ||
 		dig(m, "network", "provider:network_type") != "vxlan" || dig(m, "network", "provider:physical_network") != nil {
 		t.Errorf("administrator's view: %v", m)
@@ -56,9 +56,9 @@ ports:
 	same(w.send("demo", "POST", "/v2.0/subnets", `{"subnet":{"name":"net01-subnet","network_id":"`+recordedNet+`","cidr":"10.11.12.0/24","ip_version":4}}`), `{"subnet":{
 		"id":"11111111-0000-4000-8000-000000000001","name":"net01-subnet","tenant_id":"p-demo","project_id":"p-demo","description":"","tags":[],
 		"created_at":"2026-01-02T03:04:05Z","updated_at":"2026-01-02T03:04:05Z","revision_number":0,
-		"network_id":"`+recordedNet+`","ip_version":4,"subnetpool_id":null,"enable_dhcp":true,"ipv6_ra_mode":null,"ipv6_address_mode":null,
+		"network_id":"`+recordedNet+`","ip_version":4,"enable_dhcp":true,"ipv6_ra_mode":null,"ipv6_address_mode":null,
 		"gateway_ip":"10.11.12.1","cidr":"10.11.12.0/24","allocation_pools":[{"end":"10.11.12.254","start":"10.11.12.2"}],"host_routes":[],
-		"dns_nameservers":[],"service_types":[],"dns_publish_fixed_ip":false}}`)
+		"dns_nameservers":[],"service_types":[],"dns_publish_fixed_ip":false,"subnetpool_id":null}}`)
 	same(w.send("admin", "GET", "/v2.0/ports/178a8b99-7000-4000-8000-000000000000", ""), `{"port":{
 		"id":"178a8b99-7000-4000-8000-000000000000","name":"","tenant_id":"p-demo","project_id":"p-demo","description":"","tags":[],
 		"created_at":"2026-01-02T03:04:05Z","updated_at":"2026-01-02T03:04:05Z","revision_number":1,

@@ -19,6 +19,11 @@ var rbacPolicies = new(Resource[model.RBACPolicy])
 func init() {
 	declare(part{extensions: []extension{
 		{"rbac-policies", "RBAC Policies", "Allows creation and modification of policies that control tenant access to resources.", "2015-06-17T12:15:12-00:00"},
+		{"rbac-security-groups", "Add security_group type to network RBAC", "Add security_group type to network RBAC", "2018-05-07T00:00:00-00:00"},
+		{"security-groups-shared-filtering", "Security group filtering on the shared field", "Support filtering security groups on the shared field", "2019-11-26T10:00:00-00:00"},
+	}})
+	declare(part{when: whereFiltered, extensions: []extension{
+		{"rbac-address-group", "Add address_group type to RBAC", "Add address_group type to RBAC", "2020-08-25T10:00:00-00:00"},
 	}})
 	project := func(_ *view, p *model.RBACPolicy) any { return string(p.Project) }
 	wildcard := func(v any) bool { return v == string(model.Everybody) }

@@ -33,6 +33,12 @@ func TestSharing(t *testing.T) {
 			sg := w.names("other", "security-groups", "id")[0]
 			return "security-group-rules/" + w.make("other", "security-group-rules", "security_group_rule", `"security_group_id":"`+sg+`","direction":"ingress","remote_address_group_id":"`+id+`"`)
 		}},
+		{"subnetpool", "subnetpools", `"name":"a","prefixes":["10.7.0.0/16"]`, func(id string) string {
+			return "subnets/" + w.make("other", "subnets", "subnet", `"network_id":"`+here+`","ip_version":4,"subnetpool_id":"`+id+`","prefixlen":24`)
+		}},
+		{"address_scope", "address-scopes", `"name":"a","ip_version":4`, func(id string) string {
+			return "subnetpools/" + w.pool("other", `"prefixes":["10.8.0.0/16"],"address_scope_id":"`+id+`"`)
+		}},
 	} {
 		id := w.make("demo", k.path, k.kind, k.body)
 		at := "/v2.0/" + k.path + "/" + id
@@ -48,7 +54,7 @@ func TestSharing(t *testing.T) {
 		if got := w.names("other", k.path+"?shared=true", "id"); !slices.Contains(got, id) {
 			t.Errorf("%s: shared=true lists %v", k.kind, got)
 		}
-		w.refuse("other", "PUT", at, `{"`+k.kind+`":{"description":"x"}}`, 403, "PolicyNotAuthorized", "")
+		w.refuse("other", "PUT", at, `{"`+k.kind+`":{"name":"x"}}`, 403, "PolicyNotAuthorized", "")
 		w.refuse("other", "DELETE", at, "", 403, "PolicyNotAuthorized", "")
 		w.refuse("demo", "POST", "/v2.0/rbac-policies", `{"rbac_policy":{"object_type":"`+k.kind+`","object_id":"`+id+`","action":"access_as_shared","target_tenant":"p-other"}}`, 409, "DuplicateRbacPolicy", "")
 		used := k.use(id)

@@ -70,7 +70,6 @@ func init() {
 			[]Attr[model.Subnet]{
 				{Name: "network_id", Get: func(_ *view, s *model.Subnet) any { return string(s.Network) }, Parse: uuidText, Post: true, Required: true},
 				{Name: "ip_version", Get: func(_ *view, s *model.Subnet) any { return s.IPVersion() }, Parse: ipVersion, Post: true, Required: true},
-				{Name: "subnetpool_id", Get: null[model.Subnet], Parse: onlyNull("SubnetPoolNotFound", "Subnet pool"), Post: true},
 				{Name: "prefixlen", Parse: integer(0, 128), Post: true},
 				{Name: "enable_dhcp", Get: func(_ *view, s *model.Subnet) any { return s.EnableDHCP }, Parse: boolean, Default: true, Post: true, Put: true, Bool: true},
 				{Name: "ipv6_ra_mode", Get: func(_ *view, s *model.Subnet) any { return nullText(s.IPv6RAMode) }, Parse: orNull(oneOf(v6Modes...)), Post: true},
@@ -208,15 +207,8 @@ func buildSubnet(w *work, in *values) (model.Subnet, error) {
 	s.ID, s.Std = w.api.ids.Subnet(w.tx, get[string](in, "name")), w.newStd(in, 0)
 	s.Network, s.EnableDHCP = n.ID, get[bool](in, "enable_dhcp")
 	s.IPv6RAMode, s.IPv6AddressMode = get[string](in, "ipv6_ra_mode"), get[string](in, "ipv6_address_mode")
-	s.CIDR = get[netip.Prefix](in, "cidr")
-	if !s.CIDR.IsValid() {
-		return s, fail(http.StatusBadRequest, "BadRequest", "Bad subnets request: a subnetpool must be specified in the absence of a cidr.")
-	}
-	if in.has("prefixlen") {
-		return s, fail(http.StatusBadRequest, "BadRequest", "Bad subnets request: cidr and prefixlen must not be supplied together.")
-	}
-	if v := get[int](in, "ip_version"); v != s.IPVersion() {
-		return s, invalidInput("cidr '%s' does not match the ip_version '%d'", s.CIDR, v)
+	if err := w.takeCIDR(&s, in); err != nil {
+		return s, err
 	}
 	if err := checkCIDR(&s); err != nil {
 		return s, err
@@ -420,6 +412,9 @@ func deleteSubnet(w *work, s model.Subnet) error {
 // dropSubnet removes a subnet that no port has an address of.
 func (w *work) dropSubnet(s model.Subnet) {
 	alloc.ForgetSubnet(w.tx, s.ID)
+	if s.Pool != "" {
+		alloc.ReleasePrefix(w.tx, s.Pool, s.CIDR)
+	}
 	tables.Subnets.Delete(w.tx, s.ID)
 }
 
