@@ -142,6 +142,17 @@ func (c *cloud) Trace(_ context.Context, q admin.TraceQuery) (admin.Trace, error
 	return t, nil
 }
 
+// Events are two commits, of which the log holds the second alone; then the server stops.
+func (c *cloud) Events(_ context.Context, after uint64, f func(es []admin.Event, lost bool) error) error {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	es := []admin.Event{
+		{Commit: admin.Commit{Revision: 7, Request: "req-0a1b", User: "demo", Action: "POST /v2.0/ports", Time: at}, Project: "p",
+			Changes: []admin.Change{{Kind: "networks", ID: net01, Change: "updated"}, {Kind: "ports", ID: vm01, Change: "created"}}},
+		{Commit: admin.Commit{Revision: 9, Action: "node compute: plug\x1b[2J", Time: at}, Changes: []admin.Change{{Kind: "plugs", ID: "compute|" + vm01, Change: "deleted"}}},
+	}
+	return f(slices.DeleteFunc(es, func(e admin.Event) bool { return e.Revision <= after }), after == 0)
+}
+
 func (c *cloud) DHCP(context.Context, string, uint64) (dhcpapi.Config, error) {
 	return dhcpapi.Config{}, errors.New("not asked for here")
 }

@@ -42,6 +42,9 @@ func TestCommandsOnAHealthyCloud(t *testing.T) {
 		"flows compute -o authors",
 		"wait",
 		"wait --revision 3 -o json",
+		"events --since 0",
+		"events",
+		"events --since 3 --kind ports,nodes -o json",
 		"node approve compute",
 		"node forget controller",
 	)...)

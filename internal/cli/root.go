@@ -30,6 +30,7 @@ var commands = []func() *cobra.Command{
 	newExplainCommand,
 	newTraceCommand,
 	newWaitCommand,
+	newEventsCommand,
 }
 
 // Exit codes that scripts may rely on.

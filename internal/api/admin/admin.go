@@ -236,6 +236,7 @@ type Backend interface {
 	ExplainPort(ctx context.Context, port string) (PortReport, error)
 	Trace(ctx context.Context, q TraceQuery) (Trace, error)
 	Wait(ctx context.Context, revision uint64) error
+	Events(ctx context.Context, after uint64, f func(es []Event, lost bool) error) error
 	DHCP(ctx context.Context, node string, after uint64) (dhcpapi.Config, error)
 }
 
@@ -325,6 +326,19 @@ func Handler(b Backend, auth Authorize) http.Handler {
 		defer cancel()
 		return b.DHCP(ctx, r.URL.Query().Get("node"), after)
 	}, "service")
+	events := &stream{events: b.Events, beat: beat, newest: func(ctx context.Context) (uint64, error) {
+		st, err := b.Status(ctx)
+		return st.Revision, err
+	}}
+	m.HandleFunc("GET /nagare/v1/events", func(w http.ResponseWriter, r *http.Request) {
+		_, err := auth(r, "admin", "service")
+		if err == nil {
+			err = events.serve(w, r)
+		}
+		if err != nil {
+			fail(w, err)
+		}
+	})
 	change("POST /nagare/v1/nodes/{node}/approve", func(r *http.Request, user string) error {
 		return b.Approve(r.Context(), r.PathValue("node"), user)
 	})
@@ -376,6 +390,8 @@ func fail(w http.ResponseWriter, err error) {
 		code = http.StatusUnauthorized
 	case errors.Is(err, ErrForbidden):
 		code = http.StatusForbidden
+	case errors.Is(err, errBusy):
+		code = http.StatusServiceUnavailable
 	case errors.Is(err, context.DeadlineExceeded):
 		code = http.StatusGatewayTimeout
 	case errors.Is(err, context.Canceled):
