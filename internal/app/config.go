@@ -44,7 +44,7 @@ type Config struct {
 	TLSKey                string   `yaml:"tls-key" help:"its private key"`
 	Northbound            string   `yaml:"northbound" help:"who owns the networks: neutron, our own API, or odl, another Neutron that comes by networking-odl"`
 	ODLStrict             bool     `yaml:"odl-strict" help:"answer networking-odl as OpenDaylight did where we are kinder: 409 to a repeated POST, 442 without the parent"`
-	ODLPortStatus         bool     `yaml:"odl-port-status" help:"have the other Neutron hold its ports DOWN until we report them (feature operational-port-status)"`
+	ODLNoPortStatus       bool     `yaml:"odl-no-port-status" help:"do not announce operational-port-status: the other Neutron then calls ports ACTIVE as soon as they are bound"`
 	Dial                  []string `yaml:"dial" help:"nodes that listen (ptcp:6640): addresses to dial for OVSDB, as host or host:port"`
 	Enrol                 string   `yaml:"enrol" help:"unknown nodes: auto (pinned and served) or approve (wait for an operator)"`
 	Auth                  string   `yaml:"auth" help:"builtin (Identity v3 of ours) or none (everybody is administrator; loopback only)"`
@@ -67,7 +67,7 @@ func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Secon
 // Defaults is the configuration that nothing was said about.
 func Defaults() Config {
 	return Config{DataDir: "/var/lib/nagare", Profile: standard, TunnelMode: "mesh", PuntRate: netvirt.DefaultPuntRate, MaxAddressPairs: neutron.DefaultAddressPairs, ListenIP: "127.0.0.1", NeutronPort: 9696, IdentityPort: 5000,
-		AdminPort: 8181, OVSDBPort: 6640, OpenFlowPort: 6653, Enrol: "auto", Northbound: neutronMaster, ODLPortStatus: true, Auth: "builtin", LogLevel: "info", LogFormat: "text",
+		AdminPort: 8181, OVSDBPort: 6640, OpenFlowPort: 6653, Enrol: "auto", Northbound: neutronMaster, Auth: "builtin", LogLevel: "info", LogFormat: "text",
 		Audit: 30, LLDP: 5}
 }
 

@@ -125,8 +125,7 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// adminHandler serves everything on the admin port. OpenDaylight's paths are judged as the client wrote them: a mux would clean
-// them, and they may hold escaped slashes.
+// adminHandler serves everything on the admin port.
 func (s *Server) adminHandler(ctx context.Context) http.Handler {
 	m := http.NewServeMux()
 	m.Handle("/nagare/v1/", admin.Handler(backend{s}, s.authorize))
@@ -139,6 +138,12 @@ func (s *Server) adminHandler(ctx context.Context) http.Handler {
 		}
 		fmt.Fprintln(w, "ok")
 	})
+	return s.withNorthbound(m)
+}
+
+// withNorthbound adds OpenDaylight's paths to those of h. They are judged as the client wrote them: a mux would clean them, and
+// they may hold escaped slashes.
+func (s *Server) withNorthbound(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
 		case path == odl.Base || strings.HasPrefix(path, odl.Base+"/"):
@@ -146,7 +151,7 @@ func (s *Server) adminHandler(ctx context.Context) http.Handler {
 		case restconf.Serves(path):
 			s.rest.ServeHTTP(w, r)
 		default:
-			m.ServeHTTP(w, r)
+			h.ServeHTTP(w, r)
 		}
 	})
 }
