@@ -82,10 +82,10 @@ func checkFields(in *input, m map[string]any, fields []field, update bool) {
 	for _, f := range fields {
 		v := m[f.name]
 		switch {
+		case f.must && !update && (v == nil || v == ""):
+			in.bad(f.name, "it is missing")
 		case v != nil:
 			f.as(in, f.name, v)
-		case f.must && !update:
-			in.bad(f.name, "it is missing")
 		}
 	}
 }

@@ -32,7 +32,7 @@ var floatingIPs = &core[model.FloatingIP]{
 	read: func(in *input) model.FloatingIP {
 		f := model.FloatingIP{ID: model.FloatingIPID(in.id), Std: in.std()}
 		f.Network, f.Addr = model.NetworkID(in.uuid("floating_network_id")), in.addr("floating_ip_address")
-		in.require("floating_network_id")
+		in.require("floating_network_id", f.Network != "")
 		f.Port, f.Fixed, f.Router = model.PortID(in.uuid("port_id")), in.addr("fixed_ip_address"), model.RouterID(in.uuid("router_id"))
 		f.DNSName, f.DNSDomain = in.text("dns_name"), in.text("dns_domain")
 		return f

@@ -116,9 +116,9 @@ func (in *input) bad(name, format string, args ...any) {
 	}
 }
 
-// require refuses a new object without the attribute.
-func (in *input) require(name string) {
-	if !in.put && !in.has(name) {
+// require refuses a new object that lacks an attribute.
+func (in *input) require(name string, has bool) {
+	if !in.put && !has {
 		in.bad(name, "it is missing")
 	}
 }

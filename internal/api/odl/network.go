@@ -290,10 +290,10 @@ func routesText(routes []model.Route) any {
 func readSubnet(in *input) model.Subnet {
 	s := model.Subnet{ID: model.SubnetID(in.id), Std: in.std()}
 	s.Network = model.NetworkID(in.uuid("network_id"))
-	in.require("network_id")
+	in.require("network_id", s.Network != "")
 	v, _ := in.take("cidr")
 	s.CIDR = in.toPrefix("cidr", v).Masked()
-	in.require("cidr")
+	in.require("cidr", s.CIDR.IsValid())
 	version := in.integer("ip_version", 4, 6)
 	switch {
 	case version != nil && *version == 5:

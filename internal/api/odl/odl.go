@@ -120,11 +120,11 @@ func (rq *request) serve() error {
 	if rq.who, err = rq.Auth(rq.r); err != nil {
 		return rq.unauthorized(err)
 	}
-	path, ok := strings.CutPrefix(rq.r.URL.Path, Base)
-	if path = strings.Trim(path, "/"); !ok || path == "" {
+	path, ok := strings.CutPrefix(rq.r.URL.Path, Base+"/")
+	if !ok {
 		return notFound("There is nothing at %s", show(rq.r.URL.Path))
 	}
-	c, rest := find(path)
+	c, rest := find(strings.TrimSuffix(path, "/"))
 	if c == nil {
 		return notFound("There is no collection at %s", show(rq.r.URL.Path))
 	}

@@ -31,6 +31,7 @@ var ports = &core[model.Port]{
 	read: readPort,
 	keep: func(now, old *model.Port, in *input) {
 		now.Key, now.GroupSet, now.Router = old.Key, old.GroupSet, old.Router // what alloc.PutPort finds out again
+		now.Parent, now.VLAN = old.Parent, old.VLAN
 		if !in.has("network_id") {
 			now.Network = old.Network
 		}
@@ -125,7 +126,7 @@ func profileText(m map[string]any) string {
 func readPort(in *input) model.Port {
 	p := model.Port{ID: model.PortID(in.id), Std: in.std()}
 	p.Network = model.NetworkID(in.uuid("network_id"))
-	in.require("network_id")
+	in.require("network_id", p.Network != "")
 	p.MAC = in.mac("mac_address")
 	p.AdminStateUp = in.boolean("admin_state_up", true)
 	p.DeviceID, p.DeviceOwner = in.text("device_id"), in.text("device_owner")

@@ -88,7 +88,7 @@ func pointed(n *int) any {
 func readRule(in *input) model.SecurityGroupRule {
 	r := model.SecurityGroupRule{ID: model.SecurityGroupRuleID(in.id), Std: in.std()}
 	r.Group = model.SecurityGroupID(in.uuid("security_group_id"))
-	in.require("security_group_id")
+	in.require("security_group_id", r.Group != "")
 	switch r.Direction = model.Direction(strings.ToLower(in.text("direction"))); r.Direction {
 	case model.Ingress, model.Egress:
 	default:
