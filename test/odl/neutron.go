@@ -73,7 +73,13 @@ func (n *Neutron) IDs(k Kind) []string {
 func (n *Neutron) Rows(s State) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return len(n.journal.open(s))
+	switch s {
+	case Pending:
+		return n.journal.queue.Len()
+	case Processing:
+		return len(n.journal.processing)
+	}
+	return len(n.journal.failed)
 }
 
 // Open are copies of the journal's rows of a state, in order.
