@@ -127,7 +127,7 @@ type request struct {
 }
 
 func (rq *request) view(r store.Reader) *view {
-	return &view{r: r, api: rq.api, who: rq.who, admin: rq.who.IsAdmin(), service: rq.who.IsService(), under: rq.under}
+	return &view{r: r, api: rq.api, who: rq.who, admin: rq.who.IsAdmin(), service: rq.who.IsService(), under: rq.under, query: rq.query}
 }
 
 const requestIDHeader = "X-Openstack-Request-Id"

@@ -3,6 +3,7 @@
 package neutron
 
 import (
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -56,6 +57,7 @@ type view struct {
 	admin   bool
 	service bool
 	under   *under // of a request below another object's path
+	query   url.Values
 }
 
 // privileged reports whether the caller sees objects of every project.

@@ -68,8 +68,6 @@ func init() {
 					return n.IsDefault
 				}, Parse: boolean, Default: false, Post: true, Put: true, Bool: true, SetPost: adminOnly, SetPut: adminOnly},
 				{Name: "dns_domain", Get: func(_ *view, n *model.Network) any { return n.DNSDomain }, Parse: dnsDomain, Default: "", Post: true, Put: true},
-				{Name: "availability_zone_hints", Get: func(*view, *model.Network) any { return []string{} }, Parse: emptyList("Availability zones"), Post: true, NoSort: true},
-				{Name: "availability_zones", Get: func(*view, *model.Network) any { return []string{} }, NoSort: true},
 				{Name: "l2_adjacency", Get: func(*view, *model.Network) any { return true }, Bool: true},
 				qosOfNetwork(),
 				{Name: "provider:network_type", Get: func(_ *view, n *model.Network) any { return string(n.Type) },

@@ -47,8 +47,8 @@ ports:
 		"id":"`+recordedNet+`","name":"net01","tenant_id":"p-demo","project_id":"p-demo","description":"","tags":[],
 		"created_at":"2026-01-02T03:04:05Z","updated_at":"2026-01-02T03:04:05Z","revision_number":1,
 		"admin_state_up":true,"status":"ACTIVE","subnets":[],"shared":false,"mtu":1450,"port_security_enabled":true,"router:external":false,
-		"dns_domain":"","availability_zone_hints":[],"availability_zones":[],
-		"l2_adjacency":true,"qos_policy_id":null,"ipv4_address_scope":null,"ipv6_address_scope":null}}`)
+		"dns_domain":"",
+		"l2_adjacency":true,"qos_policy_id":null,"ipv4_address_scope":null,"ipv6_address_scope":null,"availability_zone_hints":[],"availability_zones":[]}}`)
 	if m := w.do("admin", "GET", "/v2.0/networks/"+recordedNet, "", 200); dig(m, "network", "provider:segmentation_id") != 1077.0 ||
 		dig(m, "network", "provider:network_type") != "vxlan" || dig(m, "network", "provider:physical_network") != nil {
 		t.Errorf("administrator's view: %v", m)

@@ -276,13 +276,3 @@ func onlyNull(kind, noun string) parser {
 		return nil, fail(404, kind, "%s %s could not be found.", noun, show(v))
 	}
 }
-
-// emptyList takes null and the empty list only.
-func emptyList(what string) parser {
-	return func(v any) (any, error) {
-		if l, ok := v.([]any); v != nil && (!ok || len(l) > 0) {
-			return nil, because("%s are not known: '%s'", what, show(v))
-		}
-		return nil, nil
-	}
-}

@@ -172,7 +172,7 @@ func (q *query[T]) compare(rs *Resource[T], v *view, a, b *T) int {
 func (rs *Resource[T]) candidates(v *view, q *query[T]) (objs []*T) {
 	add := func(seq iter.Seq[T]) {
 		for o := range seq {
-			if (v.privileged() || rs.sees(v, &o)) && q.matches(v, &o) && rs.tagsMatch(&o, q.tags) {
+			if rs.shown(v, &o) && q.matches(v, &o) && rs.tagsMatch(&o, q.tags) {
 				objs = append(objs, &o)
 			}
 		}
@@ -248,7 +248,7 @@ func (rs *Resource[T]) list(v *view, q *query[T]) ([]*T, error) {
 func (rs *Resource[T]) firstPage(v *view, q *query[T]) []*T {
 	objs := make([]*T, 0, min(q.limit, 1000))
 	for o := range rs.from(v.r, q.marker) {
-		if rs.id(&o) == q.marker {
+		if rs.id(&o) == q.marker || !rs.shown(v, &o) {
 			continue
 		}
 		objs = append(objs, &o)

@@ -61,6 +61,7 @@ func init() {
 	declare(part{
 		collections: []collection{{"quota", "quotas", "quotas", endpointFunc(serveQuotas)}},
 		extensions: []extension{
+			{"quota-check-limit", "Quota engine limit check", "Support for checking the resource usage before applying a new quota limit", "2019-08-13T00:00:00-00:00"},
 			{"quota_details", "Quota details management support", "Expose functions for quotas usage statistics per project", "2017-02-10T10:00:00-00:00"},
 			{"quotas", "Quota management support", "Expose functions for quotas management per project", "2012-07-29T10:00:00-00:00"},
 		},

@@ -45,7 +45,7 @@ func whereRouted(c *Config) bool   { return c.Routers }
 // declare makes rs the resource that d describes and a part of the API. Call it in an init function. Attributes that other
 // files have added, or will, stay.
 func (rs *Resource[T]) declare(d Resource[T]) {
-	d.added, d.dropped = rs.added, rs.dropped
+	d.added, d.dropped, d.beneath = rs.added, rs.dropped, rs.beneath
 	*rs = d
 	if d.path != "" {
 		declare(part{when: d.when, collections: []collection{{d.name, d.plural, d.path, rs}}})
@@ -61,6 +61,15 @@ func (rs *Resource[T]) declare(d Resource[T]) {
 
 // extend adds attributes to a resource that another file declares. Call it in an init function.
 func (rs *Resource[T]) extend(attrs ...Attr[T]) { rs.added = append(rs.added, attrs...) }
+
+// serveBelow adds what answers below /{collection}/{id}/{name} of a resource that another file declares. Call it in an init
+// function.
+func (rs *Resource[T]) serveBelow(name string, f func(rq *request, id string, rest []string) error) {
+	if rs.beneath == nil {
+		rs.beneath = map[string]func(*request, string, []string) error{}
+	}
+	rs.beneath[name] = f
+}
 
 // onDelete adds what is to be done, or refused, before an object of another file's resource goes. Call it in an init function.
 func (rs *Resource[T]) onDelete(f func(*work, T) error) { rs.dropped = append(rs.dropped, f) }

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -38,12 +39,14 @@ type Resource[T any] struct {
 	// scope yields at least all objects that a caller without privileges sees.
 	scope func(v *view) iter.Seq[T]
 	sees  func(v *view, o *T) bool
+	there func(v *view, o *T) bool // whether the configuration has the object at all; nil: it has
 	// network gives the project of the network that an object is on, if it is on one.
 	network func(r store.Reader, o *T) model.ProjectID
 
 	create, change, remove Rule
 	// parent finds, for a create, the project of the network that the body names, refusing one that the caller does not see.
 	parent func(v *view, in *values) (model.ProjectID, error)
+	// Without build, update or delete the method is not allowed.
 	build  func(w *work, in *values) (T, error)        // makes the object and puts it
 	update func(w *work, old T, in *values) (T, error) // gives the changed object, which the engine puts
 	delete func(w *work, old T) error                  // removes what hangs on the object, and the object
@@ -54,9 +57,10 @@ type Resource[T any] struct {
 	actions map[string]func(rq *request, id string) error
 	// below answers what is below /{collection}/{id}/{name}, by name; see nest for collections there.
 	below   map[string]func(rq *request, id string, rest []string) error
-	dropped []func(w *work, o T) error // by other files, see onDelete
-	shares  string                     // kind under which RBAC policies share the objects; empty: they cannot be
-	sharing func(*shareable)           // what is particular to that
+	beneath map[string]func(rq *request, id string, rest []string) error // the same by other files, see serveBelow
+	dropped []func(w *work, o T) error                                   // by other files, see onDelete
+	shares  string                                                       // kind under which RBAC policies share the objects; empty: they cannot be
+	sharing func(*shareable)                                             // what is particular to that
 }
 
 // lookup serves the filter of one attribute from an index.
@@ -80,6 +84,11 @@ func (rs *Resource[T]) complete() {
 	if rs.shares != "" {
 		rs.share(rs.shares)
 	}
+	if rs.below == nil {
+		rs.below = rs.beneath
+	} else {
+		maps.Copy(rs.below, rs.beneath)
+	}
 	rs.byName = make(map[string]*Attr[T], len(rs.attrs))
 	for i := range rs.attrs {
 		a := &rs.attrs[i]
@@ -91,8 +100,9 @@ func (rs *Resource[T]) complete() {
 		}
 		rs.byName[a.Name] = a
 	}
-	for what, r := range map[string]Rule{"create": rs.create, "change": rs.change, "remove": rs.remove} {
-		if r == deny {
+	for what, open := range map[string]bool{"create": rs.build == nil || rs.create != deny, "change": rs.update == nil || rs.change != deny,
+		"remove": rs.delete == nil || rs.remove != deny} {
+		if !open {
 			panic("neutron: " + rs.name + ": no rule for " + what)
 		}
 	}
@@ -188,10 +198,15 @@ var omit any = omitted{}
 
 type omitted struct{}
 
+// shown reports whether the caller sees an object.
+func (rs *Resource[T]) shown(v *view, o *T) bool {
+	return (rs.there == nil || rs.there(v, o)) && (v.privileged() || rs.sees(v, o))
+}
+
 // find gives the object that the caller sees.
 func (rs *Resource[T]) find(v *view, id string) (T, error) {
 	o, ok := rs.get(v.r, id)
-	if !ok || !v.privileged() && !rs.sees(v, &o) || rs.foreign(v, &o) {
+	if !ok || !rs.shown(v, &o) || rs.foreign(v, &o) {
 		var none T
 		return none, rs.gone(show(id))
 	}
@@ -215,13 +230,13 @@ func (rs *Resource[T]) serve(rq *request, rest []string) error {
 	switch {
 	case len(rest) == 0 && m == http.MethodGet:
 		return rs.serveList(rq)
-	case len(rest) == 0 && m == http.MethodPost:
+	case len(rest) == 0 && m == http.MethodPost && rs.build != nil:
 		return rs.serveCreate(rq)
 	case len(rest) == 1 && m == http.MethodGet:
 		return rs.serveShow(rq, rest[0])
-	case len(rest) == 1 && m == http.MethodPut:
+	case len(rest) == 1 && m == http.MethodPut && rs.update != nil:
 		return rs.serveUpdate(rq, rest[0])
-	case len(rest) == 1 && m == http.MethodDelete:
+	case len(rest) == 1 && m == http.MethodDelete && rs.delete != nil:
 		return rs.serveDelete(rq, rest[0])
 	case len(rest) <= 1:
 		return methodNotAllowed(rq.r.Method)

@@ -62,8 +62,6 @@ func init() {
 				{Name: "external_gateway_info", Get: gatewayBody, Parse: parseGateway, Post: true, Put: true, NoFilter: true, NoSort: true,
 					SetPost: adminOnly, SetPut: adminOnly, SetWhen: asksOfGateway},
 				{Name: "routes", Get: func(_ *view, r *model.Router) any { return routesText(r.Routes) }, Parse: hostRoutes, Put: true, NoFilter: true, NoSort: true},
-				{Name: "availability_zone_hints", Get: func(*view, *model.Router) any { return emptyArray }, Parse: emptyList("Availability zones"), Post: true, NoSort: true},
-				{Name: "availability_zones", Get: func(*view, *model.Router) any { return emptyArray }, NoSort: true},
 				{Name: "flavor_id", Get: null[model.Router], Parse: onlyNull("FlavorNotFound", "Flavor"), Post: true},
 				{Name: "conntrack_helpers", Get: func(*view, *model.Router) any { return emptyArray }, NoFilter: true, NoSort: true},
 				{Name: "enable_ndp_proxy", Get: func(*view, *model.Router) any { return false }, Bool: true},
