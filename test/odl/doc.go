@@ -9,7 +9,7 @@
 // back when the canary network is missing, and recovers rows that failed. Bodies have the fields and the oddities that such a
 // Neutron sends, among them those that differ between create, update and full synchronisation.
 //
-// Invariants: nothing here sleeps or reads a clock: time is Neutron.Now, which the test moves. With one seed a History makes the
+// Invariants: the journal neither sleeps nor reads a clock: time is Neutron.Now, which the test moves. With one seed a History makes the
 // same changes each time. What Neutron wants is in its objects and nowhere else; no part looks at the server's insides, and the
 // package imports nothing of ours outside its tests.
 //

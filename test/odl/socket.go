@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // Socket is a web socket on which a controller tells of changes (RFC 6455, the reading side). Close ends it.
@@ -55,8 +56,11 @@ func dialSocket(ctx context.Context, at *url.URL) (*Socket, error) {
 // Close ends the connection; a Next that waits returns.
 func (s *Socket) Close() error { return s.c.Close() }
 
-// Next waits for the next frame of text and gives the statuses of ports in it, in order.
-func (s *Socket) Next() ([]Status, error) {
+// Next waits for the next frame of text, for so long, and gives the statuses of ports in it, in order.
+func (s *Socket) Next(patience time.Duration) ([]Status, error) {
+	if err := s.c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return nil, err
+	}
 	for {
 		op, payload, err := s.frame()
 		switch {
