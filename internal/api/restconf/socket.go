@@ -9,8 +9,11 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/coder/websocket"
+
+	"nagare/internal/store"
 )
 
 // hub is who listens. It is told of frames by Run and hands each subscriber its own form of them.
@@ -21,6 +24,7 @@ type hub struct {
 	frames  uint64
 	stalled uint64
 	told    uint64
+	lately  lately
 }
 
 // Stats is what the server has done for subscribers since it was made.
@@ -60,18 +64,25 @@ type subscriber struct {
 	abort   func() // ends the write that is under way, nil if none is
 }
 
-// join adds a subscriber; it fails if there are too many or nobody would tell it anything.
-func (h *hub) join(f form, most, limit int) (*subscriber, error) {
+// join adds a subscriber, and begins with what it may have missed; it fails if there are too many or nobody would tell it anything.
+func (h *hub) join(f form, cfg *Config) (*subscriber, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case !h.open:
 		return nil, errNotReady
-	case len(h.members) >= most:
+	case len(h.members) >= cfg.MaxSubscribers:
 		return nil, errBusy
 	}
-	s := &subscriber{form: f, limit: limit, wake: make(chan struct{}, 1)}
+	s := &subscriber{form: f, limit: cfg.MaxPending, wake: make(chan struct{}, 1)}
 	h.members[s] = struct{}{}
+	if f.path == portsStream.path {
+		now := cfg.Now()
+		for _, frame := range frames(h.lately.changes(cfg.Store.Snapshot(), now), f, now) {
+			h.frames++
+			s.offer(frame)
+		}
+	}
 	return s, nil
 }
 
@@ -81,16 +92,20 @@ func (h *hub) leave(s *subscriber) {
 	delete(h.members, s)
 }
 
-// serve opens or closes the hub; closing ends every subscription.
-func (h *hub) serve(open bool, why string) {
+// begin opens the hub at a state.
+func (h *hub) begin(at *store.Snapshot, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.open = open
-	if !open {
-		for s := range h.members {
-			s.end(why)
-		}
-	}
+	h.open, h.told = true, at.Seq()
+	h.lately.load(at, now)
+}
+
+// end closes the hub and ends every subscription.
+func (h *hub) end(why string) {
+	h.mu.Lock()
+	h.open = false
+	h.mu.Unlock()
+	h.endAll(why)
 }
 
 // endAll ends every subscription, of which some may have missed something; clients come back and read anew.
@@ -102,18 +117,19 @@ func (h *hub) endAll(why string) {
 	}
 }
 
-// tell hands frames to all, made once for each form that somebody wants.
-func (h *hub) tell(make func(form) [][]byte) {
+// tell hands the frames of changes to all, made once for each form that somebody wants.
+func (h *hub) tell(changes []change, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.lately.add(changes, now)
 	made := map[form][][]byte{}
 	for s := range h.members {
-		frames, ok := made[s.form]
+		ready, ok := made[s.form]
 		if !ok {
-			frames = make(s.form)
-			made[s.form] = frames
+			ready = frames(changes, s.form, now)
+			made[s.form] = ready
 		}
-		for _, f := range frames {
+		for _, f := range ready {
 			h.frames++
 			if !s.offer(f) {
 				h.stalled++
@@ -202,7 +218,7 @@ func (c *call) socket(path []string) error {
 		return errToken
 	}
 	// Before the client hears that the socket is open, so that it misses nothing that it does next.
-	s, err := c.hub.join(form{st, leaves}, c.cfg.MaxSubscribers, c.cfg.MaxPending)
+	s, err := c.hub.join(form{st, leaves}, &c.cfg)
 	if err != nil {
 		return err
 	}

@@ -368,6 +368,44 @@ func TestStalledSubscriber(t *testing.T) {
 	w.poll("one subscriber is left", func() bool { s := w.srv.Stats(); return s.Subscribers == 1 && s.Stalled == 1 })
 }
 
+// TestMissedActive: a client that was away is told of the ports that became ACTIVE meanwhile, and of no others; also by a server that
+// was away itself.
+func TestMissedActive(t *testing.T) {
+	w := newWorld(t)
+	w.now.Store(time.Now().UnixMilli())
+	for _, id := range []model.PortID{"old", "p1", "p2", "p3"} {
+		w.putPort(port(id))
+	}
+	w.setStatus("old", "ACTIVE")
+	w.settle()
+	w.now.Add((replayAge + time.Second).Milliseconds())
+	for _, s := range []struct {
+		id model.PortID
+		to string
+	}{{"p1", "ACTIVE"}, {"p2", "ACTIVE"}, {"p1", "DOWN"}, {"p1", "ACTIVE"}, {"p2", "DOWN"}, {"p3", "DOWN"}} {
+		w.setStatus(s.id, s.to)
+		w.settle()
+	}
+	active := func(id string) string {
+		return `updated /neutron:neutron/neutron:ports/neutron:port[neutron:uuid='` + id + `']/neutron:status {"status":{"content":"ACTIVE","xmlns":"urn:opendaylight:neutron"}}`
+	}
+	c := w.subscribe(portsPath, "JSON", "?odl-leaf-nodes-only=true")
+	w.setStatus("p3", "ACTIVE")
+	w.expect(c, active("p1"), active("p3"))
+
+	again := newWorldOn(t, w.st) // by the clock: all became ACTIVE just now
+	c = again.subscribe(portsPath, "JSON", "?odl-leaf-nodes-only=true")
+	again.expect(c, active("old"), active("p1"), active("p3"))
+
+	var l lately
+	for range 2 * replayMost {
+		l.add([]change{{path: portsStream.path, op: updated, keys: []leaf{{"uuid", "x"}}, leaves: []leaf{{"status", "ACTIVE"}}}}, time.Now())
+	}
+	if len(l.ports) != replayMost {
+		t.Errorf("%d are remembered, want %d", len(l.ports), replayMost)
+	}
+}
+
 // TestTooManySubscribers: the bound holds, and a place that is left is free.
 func TestTooManySubscribers(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.MaxSubscribers = 1 })

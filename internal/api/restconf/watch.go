@@ -22,9 +22,8 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return nil //nolint:nilerr // it is ctx's
 	}
-	s.hub.reached(before.Seq())
-	s.hub.serve(true, "")
-	defer s.hub.serve(false, "the server stops")
+	s.hub.begin(before, s.cfg.Now())
+	defer s.hub.end("the server stops")
 	for {
 		now, ch, err := w.Next(ctx)
 		if err != nil {
@@ -33,8 +32,7 @@ func (s *Server) Run(ctx context.Context) error {
 		if ch.All {
 			s.hub.endAll("more has changed than can be told; read anew")
 		} else if changes := s.changes(before, now, ch); len(changes) > 0 {
-			at := s.cfg.Now()
-			s.hub.tell(func(f form) [][]byte { return frames(changes, f, at) })
+			s.hub.tell(changes, s.cfg.Now())
 		}
 		s.hub.reached(now.Seq())
 		before = now
