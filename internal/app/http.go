@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -22,14 +21,14 @@ import (
 	"nagare/internal/api/restconf"
 )
 
-// Limits of a request, whoever sends it. A body's time begins when the header was read; an answer has none, because long polls
-// and web sockets take as long as they take.
+// Limits of a request, whoever sends it. When its body was read whole its time no longer counts, so that long polls and web sockets
+// take as long as they take.
 const (
-	headerWithin = 10 * time.Second
-	bodyWithin   = time.Minute
-	idleWithin   = 2 * time.Minute
-	headerMost   = 64 << 10
-	drainWithin  = 5 * time.Second
+	headerWithin  = 10 * time.Second
+	requestWithin = time.Minute // header and body
+	idleWithin    = 2 * time.Minute
+	headerMost    = 64 << 10
+	drainWithin   = 5 * time.Second
 )
 
 // url is where clients reach one of the APIs.
@@ -68,12 +67,18 @@ func unfit(c *x509.Certificate, host string, now time.Time) (why []string) {
 	return why
 }
 
-// serveHTTP adds to g the tasks of serving one listener until ctx ends. HTTP/2 is not offered: its clients gain nothing here, and
-// web sockets need HTTP/1.1.
-func (s *Server) serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listener, log *slog.Logger, name string, h http.Handler) {
-	srv := &http.Server{Handler: boundBodies(h, bodyWithin), ReadHeaderTimeout: headerWithin, IdleTimeout: idleWithin, MaxHeaderBytes: headerMost,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), Protocols: new(http.Protocols), TLSConfig: s.secure.Clone()}
+// newServer returns a server with the limits. HTTP/2 is not offered: clients would gain nothing here, and web sockets need HTTP/1.1.
+func newServer(h http.Handler, within time.Duration) *http.Server {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: min(headerWithin, within), ReadTimeout: within, IdleTimeout: idleWithin, MaxHeaderBytes: headerMost,
+		Protocols: new(http.Protocols)}
 	srv.Protocols.SetHTTP1(true)
+	return srv
+}
+
+// serveHTTP adds to g the tasks of serving one listener until ctx ends.
+func (s *Server) serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listener, log *slog.Logger, name string, h http.Handler) {
+	srv := newServer(h, requestWithin)
+	srv.ErrorLog, srv.TLSConfig = slog.NewLogLogger(log.Handler(), slog.LevelDebug), s.secure.Clone()
 	g.Go(func() error {
 		serve := srv.Serve
 		if s.secure != nil {
@@ -93,36 +98,6 @@ func (s *Server) serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listene
 		}
 		return nil
 	})
-}
-
-// boundBodies gives a client that long to send a body. http.Server's own ReadTimeout would go on while the handler works, and end
-// long polls.
-func boundBodies(h http.Handler, within time.Duration) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 {
-			c := http.NewResponseController(w)
-			if c.SetReadDeadline(time.Now().Add(within)) == nil {
-				r.Body = &timedBody{r.Body, c}
-			}
-		}
-		h.ServeHTTP(w, r)
-	})
-}
-
-// timedBody takes the deadline away when the body has come whole.
-type timedBody struct {
-	io.ReadCloser
-	c *http.ResponseController
-}
-
-func (b *timedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF { //nolint:errorlint // io.Reader's own, never wrapped
-		if e := b.c.SetReadDeadline(time.Time{}); e != nil {
-			return n, e
-		}
-	}
-	return n, err
 }
 
 // adminHandler serves everything on the admin port.

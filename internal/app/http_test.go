@@ -3,7 +3,6 @@
 package app
 
 import (
-	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -135,10 +134,11 @@ func TestBadCertificate(t *testing.T) {
 }
 
 // A body that does not come ends; a handler that takes its time after the body does not, nor does a connection that was taken over.
-func TestBoundBodies(t *testing.T) {
+func TestSlowBodies(t *testing.T) {
 	const within = 50 * time.Millisecond
 	got := make(chan error, 1)
-	srv := httptest.NewServer(boundBodies(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewUnstartedServer(nil)
+	srv.Config = newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/slow":
 			_, err := io.ReadAll(r.Body)
@@ -164,7 +164,8 @@ func TestBoundBodies(t *testing.T) {
 			_, err = rw.ReadByte()
 			got <- err
 		}
-	}), within))
+	}), within)
+	srv.Start()
 	defer srv.Close()
 	dial := func(head string) net.Conn {
 		c, err := net.Dial("tcp", srv.Listener.Addr().String())
@@ -178,8 +179,14 @@ func TestBoundBodies(t *testing.T) {
 	if err := <-got; err == nil {
 		t.Error("a body that never came was read")
 	}
-	if _, err := io.Copy(io.Discard, bufio.NewReader(c)); err != nil {
-		t.Errorf("its connection: %v", err)
+	if _, err := io.Copy(io.Discard, c); err != nil {
+		t.Errorf("its connection is not closed: %v", err)
+	}
+	c.Close()
+	// Beyond the limit by far, header included.
+	c = dial("GET /poll HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("a", 3*headerMost) + "\r\n\r\n")
+	if b, _ := io.ReadAll(c); !strings.Contains(string(b), " 431 ") {
+		t.Errorf("a header without end: %.100q", b)
 	}
 	c.Close()
 	c = dial("POST /poll HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n{")
