@@ -132,7 +132,7 @@ func (h *Hub) record(ctx context.Context, d *dbSession, c claim) error {
 			n.Mappings = c.Mappings
 		}
 		before = n.HostConfigs
-		n.HostConfigs, n.Lost = c.HostConfigs, time.Time{}
+		n.HostConfigs = c.HostConfigs
 		tables.Nodes.Put(tx, c.ID, n)
 		return nil
 	})
@@ -257,7 +257,7 @@ func (d *dbSession) report(ctx context.Context, seen observation, initial bool) 
 			}
 		}
 		if initial {
-			markFound(tx, d.node) // it may have been recorded as lost since it said who it is
+			markFound(tx, d.node) // here and not with what it says of itself: until now its loss may have been recorded
 			there := map[string]bool{}
 			for _, i := range seen.Put {
 				there[i.Name] = true
