@@ -11,5 +11,9 @@
 // may not see it can neither read, nor filter or sort by, nor tell from what does not exist. Lists go through an index
 // wherever a filter or the caller's project allows it.
 //
+// Each file declares what it adds (registry.go), and docs/api.md is generated from that.
+//
 // Callers: internal/app creates the API, serves it, and calls PlaceDHCPPorts when nodes appear.
 package neutron
+
+//go:generate go run ./gen ../../../docs/api.md

@@ -32,7 +32,8 @@ type extension struct{ alias, name, about, updated string }
 
 var (
 	parts    []part
-	unsealed []func() // complete the declarations of resources, once every file has had its say
+	nested   []described // resources that are only below others
+	unsealed []func()    // complete the declarations of resources, once every file has had its say
 	seal     sync.Once
 )
 
@@ -47,7 +48,9 @@ func whereRouted(c *Config) bool   { return c.Routers }
 func (rs *Resource[T]) declare(d Resource[T]) {
 	d.added, d.dropped, d.beneath = rs.added, rs.dropped, rs.beneath
 	*rs = d
-	if d.path != "" {
+	if d.path == "" {
+		nested = append(nested, rs)
+	} else {
 		declare(part{when: d.when, collections: []collection{{d.name, d.plural, d.path, rs}}})
 	}
 	if d.quota != nil {
@@ -74,13 +77,15 @@ func (rs *Resource[T]) serveBelow(name string, f func(rq *request, id string, re
 // onDelete adds what is to be done, or refused, before an object of another file's resource goes. Call it in an init function.
 func (rs *Resource[T]) onDelete(f func(*work, T) error) { rs.dropped = append(rs.dropped, f) }
 
+func sealAll() {
+	for _, f := range unsealed {
+		f()
+	}
+}
+
 // register gives the API what its configuration has of all parts.
 func (a *API) register() {
-	seal.Do(func() {
-		for _, f := range unsealed {
-			f()
-		}
-	})
+	seal.Do(sealAll)
 	a.collections = map[string]collection{}
 	for _, p := range parts {
 		if p.when != nil && !p.when(&a.cfg) {
