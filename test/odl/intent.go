@@ -5,6 +5,7 @@ package odl
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 )
 
 // Device owners of ports.
@@ -46,6 +47,16 @@ func (n *Neutron) Network(tenant, name string, s Segment, external bool) string 
 // Subnet creates a subnet whose gateway is the first host, if gateway, and whose pool is the rest. With dhcp an IPv4 subnet's
 // server has a port, as enable_dhcp_service makes it.
 func (n *Neutron) Subnet(tenant, name, network, cidr string, gateway, dhcp bool, dns ...any) string {
+	id := n.BareSubnet(tenant, name, network, cidr, gateway, dhcp, dns...)
+	if dhcp && !strings.Contains(cidr, ":") {
+		n.port(tenant, name+"-dhcp", network, []any{fixed(id, n.free(id))}, Object{"device_owner": ownerDHCP, "device_id": "OpenDaylight-" + id,
+			"port_security_enabled": false, "security_groups": []any{}})
+	}
+	return id
+}
+
+// BareSubnet creates a subnet for which nobody makes a DHCP port.
+func (n *Neutron) BareSubnet(tenant, name, network, cidr string, gateway, dhcp bool, dns ...any) string {
 	p := netip.MustParsePrefix(cidr)
 	o := Object{"network_id": network, "cidr": cidr, "ip_version": 4, "gateway_ip": nil, "enable_dhcp": dhcp, "dns_nameservers": append([]any{}, dns...),
 		"host_routes": []any{}, "ipv6_ra_mode": nil, "ipv6_address_mode": nil, "service_types": []any{}, "shared": false, "segment_id": nil, "subnetpool_id": nil}
@@ -62,12 +73,7 @@ func (n *Neutron) Subnet(tenant, name, network, cidr string, gateway, dhcp bool,
 		last = last.Prev()
 	}
 	o["allocation_pools"] = []any{map[string]any{"start": pool.String(), "end": last.String()}}
-	id := n.create(Subnet, tenant, name, o)
-	if dhcp && p.Addr().Is4() {
-		n.port(tenant, name+"-dhcp", network, []any{fixed(id, n.free(id))}, Object{"device_owner": ownerDHCP, "device_id": "OpenDaylight-" + id,
-			"port_security_enabled": false, "security_groups": []any{}})
-	}
-	return id
+	return n.create(Subnet, tenant, name, o)
 }
 
 // lastAddr is the highest address of a prefix.
@@ -249,4 +255,13 @@ func (n *Neutron) RemoveGroup(id string) {
 		n.RemoveRule(r)
 	}
 	n.remove(Group, id)
+}
+
+// AgentPort creates the port by which a DHCP agent of Neutron's serves a subnet from a host, in place of one of the controller's.
+func (n *Neutron) AgentPort(tenant, name, subnet, host string) string {
+	network := n.Object(Subnet, subnet).str("network_id")
+	id := n.port(tenant, name, network, []any{fixed(subnet, n.free(subnet))}, Object{"device_owner": ownerDHCP,
+		"device_id": "dhcpd3377d3c-a0d1-5d71-9947-f17125c357bb-" + network, "port_security_enabled": false})
+	n.Bind(id, host)
+	return id
 }

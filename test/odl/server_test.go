@@ -28,6 +28,8 @@ type server struct {
 	t    testing.TB
 	open func() store.Options // where the log is
 
+	strict bool // answers as OpenDaylight did
+
 	mu      sync.Mutex
 	st      *store.Store
 	handler http.Handler
@@ -86,6 +88,12 @@ func newServer(t testing.TB, open func() store.Options) *server {
 	s := &server{t: t, open: open}
 	s.start()
 	t.Cleanup(func() { _ = s.st.Close() })
+	s.putNodes()
+	return s
+}
+
+// putNodes is what the nodes would report of themselves.
+func (s *server) putNodes() {
 	_, err := s.st.Commit(context.Background(), store.Origin{User: "test"}, func(tx *store.Txn) error {
 		for i, name := range []model.NodeID{"a", "b"} {
 			tables.Nodes.Put(tx, name, model.Node{ID: name, NodePlane: model.NodePlane{Key: model.Key(i + 1),
@@ -94,9 +102,8 @@ func newServer(t testing.TB, open func() store.Options) *server {
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	return s
 }
 
 // inMemory is a log that lasts as long as the test.
@@ -113,7 +120,7 @@ func (s *server) start() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.st, s.handler = st, nbi.New(nbi.Config{Store: st, Auth: allow, Writable: true, NativeDHCP: true})
+	s.st, s.handler = st, nbi.New(nbi.Config{Store: st, Auth: allow, Writable: true, NativeDHCP: true, Strict: s.strict})
 }
 
 // kill ends the process without grace and starts it again.
@@ -138,8 +145,9 @@ func (s *server) arm(when moment) {
 // wipe starts a process anew whose log is empty.
 func (s *server) wipe() {
 	_ = s.st.Close()
-	fresh := newServer(s.t, inMemory())
-	s.st, s.handler, s.log, s.open = fresh.st, fresh.handler, fresh.log, fresh.open
+	s.open = inMemory()
+	s.start()
+	s.putNodes()
 }
 
 // RoundTrip has the process answer. If it died of it, nobody hears the answer, and a new process runs.
