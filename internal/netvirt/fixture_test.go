@@ -26,6 +26,7 @@ type fixture struct {
 		Type     string
 		VNI      uint32
 		Physical string
+		QoS      string
 	}
 	Subnets []struct{ ID, Net, CIDR string }
 	Groups  []struct {
@@ -42,6 +43,15 @@ type fixture struct {
 		IPs, Groups                       []string
 		Insecure                          bool
 		Pairs                             []struct{ MAC, IP string }
+		QoS, Parent                       string // its policy; the parent of its trunk
+		VLAN                              uint16 // with Parent
+	}
+	Policies []struct { // of quality of service
+		ID    string
+		Rules []struct {
+			Kind, Dir    string
+			Value, Burst int
+		}
 	}
 	Routers []struct {
 		ID, Gateway string // a port's id
@@ -68,7 +78,14 @@ func (f *fixture) put(tx *store.Txn) {
 			t = model.VXLAN
 		}
 		tables.Networks.Put(tx, model.NetworkID(n.ID), model.Network{ID: model.NetworkID(n.ID),
-			NetworkPlane: model.NetworkPlane{Key: model.Key(i + 1), Type: t, SegmentationID: n.VNI, PhysicalNetwork: n.Physical, AdminStateUp: true}})
+			NetworkPlane: model.NetworkPlane{Key: model.Key(i + 1), Type: t, SegmentationID: n.VNI, PhysicalNetwork: n.Physical, AdminStateUp: true, QosPolicy: model.QosPolicyID(n.QoS)}})
+	}
+	for _, p := range f.Policies {
+		policy := model.QosPolicy{ID: model.QosPolicyID(p.ID)}
+		for _, r := range p.Rules {
+			policy.Rules = append(policy.Rules, model.QosRule{Kind: model.QosKind(r.Kind), Direction: model.Direction(r.Dir), Value: r.Value, Burst: r.Burst})
+		}
+		tables.QosPolicies.Put(tx, policy.ID, policy)
 	}
 	for _, s := range f.Subnets {
 		tables.Subnets.Put(tx, model.SubnetID(s.ID), model.Subnet{ID: model.SubnetID(s.ID),
@@ -90,7 +107,8 @@ func (f *fixture) put(tx *store.Txn) {
 	}
 	for i, p := range f.Ports {
 		port := model.Port{ID: model.PortID(p.ID), PortPlane: model.PortPlane{Key: model.Key(0x11 + i), Network: model.NetworkID(p.Net), MAC: model.MustMAC(p.MAC),
-			AdminStateUp: true, DeviceOwner: p.Owner, Host: model.NodeID(p.Host), PortSecurity: !p.Insecure}, DeviceID: p.Router}
+			AdminStateUp: true, DeviceOwner: p.Owner, Host: model.NodeID(p.Host), PortSecurity: !p.Insecure,
+			QosPolicy: model.QosPolicyID(p.QoS), Parent: model.PortID(p.Parent), VLAN: p.VLAN}, DeviceID: p.Router}
 		for _, ip := range p.IPs {
 			port.FixedIPs = append(port.FixedIPs, model.FixedIP{Subnet: model.SubnetID(p.Subnet), Addr: netip.MustParseAddr(ip)})
 		}

@@ -65,6 +65,16 @@ func groupLines(e *compile.Engine, node string) []string {
 	return lines
 }
 
+func meterLines(e *compile.Engine, node string) []string {
+	d, _ := e.Desired(node)
+	var lines []string
+	for _, m := range d.Meters {
+		lines = append(lines, m.String())
+	}
+	slices.Sort(lines)
+	return lines
+}
+
 func faultLines(e *compile.Engine, node string) []string {
 	var lines []string
 	for _, f := range e.Faults(node) {
@@ -96,7 +106,7 @@ func goldens(t *testing.T, pattern string, book func(Options) *compile.Rulebook,
 				t.Fatal("no intent.yaml")
 			}
 			texts := map[string]func(*compile.Engine, string) []string{
-				".flows": flows, ".groups": groupLines, ".rows": rowLines, ".faults": faultLines}
+				".flows": flows, ".groups": groupLines, ".rows": rowLines, ".faults": faultLines, ".meters": meterLines}
 			compared := 0
 			for i, f := range ar.Files {
 				of := texts[filepath.Ext(f.Name)]

@@ -140,7 +140,7 @@ func randomPacket(t *testing.T, r *rand.Rand, e *compile.Engine, node string) si
 	t.Helper()
 	var doors []string
 	for _, f := range flowsOf(e, node) {
-		if f.Table == 0 && f.Priority == pipeline.PrioPort {
+		if f.Table == 0 && (f.Priority == pipeline.PrioPort || f.Priority == pipeline.PrioTrunk) {
 			doors = append(doors, strings.ReplaceAll(f.Match.String(), ",vlan_tci=0x0000/0x1fff", ""))
 		}
 	}
@@ -148,7 +148,7 @@ func randomPacket(t *testing.T, r *rand.Rand, e *compile.Engine, node string) si
 	if r.IntN(8) == 0 {
 		text = fmt.Sprintf("in_port=%d,tun_id=0x435", 1+r.IntN(4)) // by nobody's door
 	}
-	if r.IntN(10) == 0 {
+	if r.IntN(10) == 0 && !strings.Contains(text, "dl_vlan") {
 		text += ",dl_vlan=42"
 	}
 	macs := []string{"ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01", shared.String(), stranger.String(), "fa:16:3e:ef:85:07", "fa:16:3e:9e:f5:70", "fa:16:3e:53:88:56"}

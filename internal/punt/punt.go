@@ -57,7 +57,7 @@ func Answer(r store.Reader, p Packet) [][]byte {
 	if answer == nil {
 		return nil
 	}
-	return [][]byte{answer}
+	return [][]byte{tagged(r, &p, answer)}
 }
 
 const (

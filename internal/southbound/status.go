@@ -49,16 +49,24 @@ func (b *statusBook) note(snap *store.Snapshot, ch *store.Changes, native bool) 
 		case tables.Plugs.Name():
 			for _, v := range []any{r.Before, r.After} {
 				if p, ok := v.(model.Plug); ok {
-					b.fresh[p.Port] = struct{}{}
+					b.carried(snap, p.Port)
 				}
 			}
 		case tables.Interfaces.Name():
 			for _, v := range []any{r.Before, r.After} {
 				if i, ok := v.(model.Interface); ok && i.IfaceID != "" {
-					b.fresh[i.IfaceID] = struct{}{}
+					b.carried(snap, i.IfaceID)
 				}
 			}
 		}
+	}
+}
+
+// carried marks a port and those that its trunk carries: they are up and down with its interface.
+func (b *statusBook) carried(r store.Reader, id model.PortID) {
+	b.fresh[id] = struct{}{}
+	for p := range tables.SubPortsByParent.By(r, string(id)) {
+		b.fresh[p.ID] = struct{}{}
 	}
 }
 
@@ -195,7 +203,7 @@ func (h *Hub) judge(snap *store.Snapshot, id model.PortID) (v verdict, waitFor m
 	if _, located := tables.Located(snap, id); !located {
 		return verdict{status: model.StatusDown}, ""
 	}
-	key := model.PlugKey(p.Host, id)
+	key := model.PlugKey(p.Host, p.Carrier())
 	i, ok := tables.InterfacesByIface.First(snap, key)
 	port, _ := tables.Ports.Info(snap, id)
 	plug, _ := tables.Plugs.Info(snap, key)
