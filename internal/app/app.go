@@ -30,6 +30,7 @@ import (
 	"nagare/internal/identity"
 	"nagare/internal/model"
 	"nagare/internal/netvirt"
+	"nagare/internal/nova"
 	"nagare/internal/pipeline"
 	"nagare/internal/punt"
 	"nagare/internal/southbound"
@@ -49,7 +50,8 @@ type Server struct {
 	api   *neutron.API
 	users identity.Users
 	dhcp  *dhcpFeed
-	edge  *edge.Edge // nil in classic
+	edge  *edge.Edge     // nil in classic
+	nova  *nova.Notifier // nil: there is no Nova to tell
 	odl   http.Handler
 	rest  *restconf.Server
 	start time.Time
@@ -179,13 +181,17 @@ func (s *Server) openAPIs(ctx context.Context, logs *logs) error {
 		}
 		s.users = identity.New(identity.Config{Store: s.store, PublicURL: s.url(s.cfg.IdentityPort) + "/v3",
 			NetworkURL: s.url(s.cfg.NeutronPort), Log: logs.logger("identity")})
+	case withKeystone:
+		if err := s.openCloud(logs); err != nil {
+			return err
+		}
 	case "none":
 		s.log.Warn("auth is off: whoever reaches the APIs is administrator")
 		s.users = identity.None{}
 	}
 	c := neutron.Config{
 		Store: s.store, Auth: s.users, IDs: ids, Alloc: &alloc.Allocator{}, PublicURL: s.url(s.cfg.NeutronPort),
-		IdentityURL: s.url(s.cfg.IdentityPort), Profile: s.cfg.Profile, Log: logs.logger("neutron"),
+		IdentityURL: s.identityURL(), Profile: s.cfg.Profile, Log: logs.logger("neutron"),
 	}
 	if s.cfg.DHCP == nativeDHCP {
 		c.NativeDHCP, c.DHCPServerHost = true, s.cfg.ServerName
@@ -210,6 +216,9 @@ func (s *Server) run(ctx context.Context, logs *logs) error {
 	g.Go(func() error { return s.dhcp.run(ctx) })
 	if s.edge != nil {
 		g.Go(func() error { return s.edge.Run(ctx) })
+	}
+	if s.nova != nil {
+		g.Go(func() error { return s.nova.Run(ctx) })
 	}
 	g.Go(func() error { return s.rest.Run(ctx) })
 	if s.cfg.DHCP == portDHCP && s.cfg.Northbound == neutronMaster {

@@ -63,8 +63,14 @@ func TestConfigFaults(t *testing.T) {
 		"seconds":           {func(c *Config) { c.Audit = -1 }, "audit"},
 		"master":            {func(c *Config) { c.Northbound = "onos" }, "northbound"},
 		"another master":    {func(c *Config) { c.Northbound = "odl" }, ""},
-		"half of https":     {func(c *Config) { c.TLSKey = "k" }, "tls-cert and tls-key"},
-		"several at once":   {func(c *Config) { c.Enrol, c.Auth = "x", "y" }, "auth"},
+		"keystone, where?":  {func(c *Config) { c.Auth, c.KeystonePasswordFile = "keystone", "f" }, "keystone-url"},
+		"keystone, no URL":  {func(c *Config) { c.Auth, c.KeystonePasswordFile, c.KeystoneURL = "keystone", "f", "controller:5000" }, "want a URL"},
+		"keystone":          {func(c *Config) { c.Auth, c.KeystonePasswordFile, c.KeystoneURL = "keystone", "f", "https://k/v3" }, ""},
+		"keystone, and odl": {func(c *Config) {
+			c.Auth, c.KeystonePasswordFile, c.KeystoneURL, c.Northbound = "keystone", "f", "https://k/v3", "odl"
+		}, "networking-odl"},
+		"half of https":   {func(c *Config) { c.TLSKey = "k" }, "tls-cert and tls-key"},
+		"several at once": {func(c *Config) { c.Enrol, c.Auth = "x", "y" }, "auth"},
 	} {
 		cfg := Defaults()
 		c.change(&cfg)

@@ -47,7 +47,17 @@ type Config struct {
 	ODLNoPortStatus       bool     `yaml:"odl-no-port-status" help:"do not announce operational-port-status: the other Neutron then calls ports ACTIVE as soon as they are bound"`
 	Dial                  []string `yaml:"dial" help:"nodes that listen (ptcp:6640): addresses to dial for OVSDB, as host or host:port"`
 	Enrol                 string   `yaml:"enrol" help:"unknown nodes: auto (pinned and served) or approve (wait for an operator)"`
-	Auth                  string   `yaml:"auth" help:"builtin (Identity v3 of ours) or none (everybody is administrator; loopback only)"`
+	Auth                  string   `yaml:"auth" help:"builtin (Identity v3 of ours), keystone (an existing one) or none (everybody is administrator; loopback only)"`
+	KeystoneURL           string   `yaml:"keystone-url" help:"Keystone, with /v3; for auth keystone, and to find Nova"`
+	KeystoneUser          string   `yaml:"keystone-user" help:"the service user that we are in Keystone, with the role admin or service"`
+	KeystoneProject       string   `yaml:"keystone-project" help:"its project"`
+	KeystoneDomain        string   `yaml:"keystone-domain" help:"name of the domain of that user and project"`
+	KeystonePasswordFile  string   `yaml:"keystone-password-file" help:"file with its password"`
+	KeystoneCA            string   `yaml:"keystone-ca" help:"authority that signed the certificates of Keystone and Nova, beside the host's own"`
+	Region                string   `yaml:"region" help:"region of our endpoints and of Nova's"`
+	NovaEndpoint          string   `yaml:"nova-endpoint" help:"Nova's API, in place of the one that Keystone's catalog names"`
+	NovaStatusEvents      bool     `yaml:"notify-nova-on-port-status-changes" help:"with auth keystone: tell Nova when its instances' ports are plugged, unplugged or deleted"`
+	NovaDataEvents        bool     `yaml:"notify-nova-on-port-data-changes" help:"with auth keystone: tell Nova when its instances' ports or floating IPs change"`
 	BootstrapPasswordFile string   `yaml:"bootstrap-password-file" help:"password of the first users, read once; else NAGARE_ADMIN_PASSWORD is the administrator's, else one is generated and written to openrc in the data directory"`
 	MaxAddressPairs       int      `yaml:"max-address-pairs" help:"allowed address pairs that a port may have"`
 	IDs                   string   `yaml:"ids" help:"file of recorded ids to replay"`
@@ -67,7 +77,7 @@ func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Secon
 // Defaults is the configuration that nothing was said about.
 func Defaults() Config {
 	return Config{DataDir: "/var/lib/nagare", Profile: standard, TunnelMode: "mesh", PuntRate: netvirt.DefaultPuntRate, MaxAddressPairs: neutron.DefaultAddressPairs, ListenIP: "127.0.0.1", NeutronPort: 9696, IdentityPort: 5000,
-		AdminPort: 8181, OVSDBPort: 6640, OpenFlowPort: 6653, Enrol: "auto", Northbound: neutronMaster, Auth: "builtin", LogLevel: "info", LogFormat: "text",
+		AdminPort: 8181, OVSDBPort: 6640, OpenFlowPort: 6653, Enrol: "auto", Northbound: neutronMaster, Auth: "builtin", KeystoneUser: "neutron", KeystoneProject: "service", KeystoneDomain: "Default", Region: "RegionOne", NovaStatusEvents: true, NovaDataEvents: true, LogLevel: "info", LogFormat: "text",
 		Audit: 30, LLDP: 5}
 }
 
@@ -90,8 +100,10 @@ func (c *Config) complete() error {
 		bad("enrol %q: want auto or approve", c.Enrol)
 	}
 	switch {
+	case c.Auth == withKeystone:
+		faults = append(faults, c.completeKeystone()...)
 	case c.Auth != "builtin" && c.Auth != "none":
-		bad("auth %q: want builtin or none", c.Auth)
+		bad("auth %q: want builtin, keystone or none", c.Auth)
 	case c.Auth == "none" && !ip.IsLoopback():
 		bad("auth none on %s: without authentication the server listens on loopback only", ip)
 	}

@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -219,4 +220,14 @@ func (v *Validator) ask(ctx context.Context, token string) (identity.Principal, 
 		who.Roles = append(who.Roles, r.Name)
 	}
 	return who, nil
+}
+
+// Authenticate implements identity.Users: X-Auth-Token, or Authorization with Bearer. Basic names no user of Keystone's that could be
+// scoped, and is refused.
+func (v *Validator) Authenticate(r *http.Request) (identity.Principal, error) {
+	token := r.Header.Get("X-Auth-Token")
+	if kind, t, ok := strings.Cut(r.Header.Get("Authorization"), " "); token == "" && ok && strings.EqualFold(kind, "Bearer") && len(r.Header["Authorization"]) == 1 {
+		token = strings.TrimSpace(t)
+	}
+	return v.Validate(r.Context(), token)
 }

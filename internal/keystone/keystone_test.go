@@ -212,3 +212,23 @@ func TestOneQuestion(t *testing.T) {
 		t.Errorf("Keystone was asked %d times", n)
 	}
 }
+
+// TestAuthenticate: where a token may stand in a request.
+func TestAuthenticate(t *testing.T) {
+	w := newWorld(t)
+	token := w.login()
+	for name, c := range map[string]struct {
+		header, value string
+		ok            bool
+	}{
+		"token": {"X-Auth-Token", token, true}, "bearer": {"Authorization", "bearer " + token, true}, "basic": {"Authorization", "Basic ZGVtbzpkZW1v", false},
+		"nothing": {"Cookie", token, false}, "half": {"Authorization", "Bearer", false},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set(c.header, c.value)
+		who, err := w.v.Authenticate(r)
+		if c.ok && (err != nil || who.UserName != "demo") || !c.ok && !errors.Is(err, identity.ErrUnauthorized) {
+			t.Errorf("%s: %+v, %v", name, who, err)
+		}
+	}
+}
