@@ -5,6 +5,7 @@ package cli
 import (
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,7 @@ func newNodeCommand() *cobra.Command {
 }
 
 func newNodeDHCPCommand() *cobra.Command {
-	var server, node, level string
+	var server, node, level, cacert string
 	c := &cobra.Command{
 		Use:   "dhcp",
 		Short: "Answer DHCP on the DHCP ports of this node",
@@ -54,6 +55,12 @@ func newNodeDHCPCommand() *cobra.Command {
 				}
 				node = name
 			}
+			// The DHCP process has the library's own transport, and this is all that the process does.
+			if cacert != "" {
+				if err := trust(http.DefaultTransport.(*http.Transport), cacert); err != nil {
+					return err
+				}
+			}
 			return nodedhcp.Run(c.Context(), nodedhcp.Options{
 				Server: server,
 				Node:   node,
@@ -63,6 +70,7 @@ func newNodeDHCPCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&server, "server", "http://127.0.0.1:8181", "admin API of the server")
+	addAuthorityFlag(c, &cacert)
 	c.Flags().StringVar(&node, "node", "", "this node's name (default: the host name)")
 	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return c

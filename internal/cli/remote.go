@@ -4,6 +4,8 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +35,7 @@ const (
 // one. It serves one command and is not safe for concurrent use.
 type remote struct {
 	server string // as given by --server
+	cacert string // as given by --cacert
 	getenv func(string) string
 	http   *http.Client
 	token  string
@@ -51,10 +54,41 @@ func addServerFlag(c *cobra.Command) *remote {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	c.Flags().StringVar(&r.server, "server", preset, "admin API of the server ("+serverVariable+")")
+	addAuthorityFlag(c, &r.cacert)
 	return r
 }
 
-// base is the URL of the admin API's root, without a slash at its end.
+const authorityVariable = "OS_CACERT"
+
+// addAuthorityFlag gives c the flag --cacert.
+func addAuthorityFlag(c *cobra.Command, to *string) {
+	c.Flags().StringVar(to, "cacert", os.Getenv(authorityVariable), "file of the authority that signed the server's certificate, if it is no public one ("+authorityVariable+")")
+}
+
+// trust makes the client believe the authority of a file, and no other.
+func trust(t *http.Transport, file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return usagef("cacert: %v", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return usagef("cacert %s: no certificate in it; want PEM", file)
+	}
+	t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	return nil
+}
+
+// untrusted adds to an error of a certificate what to do about it.
+func untrusted(err error) error {
+	var unknown x509.UnknownAuthorityError
+	if errors.As(err, &unknown) {
+		return fmt.Errorf("%w: name the authority's certificate by --cacert or %s", err, authorityVariable)
+	}
+	return err
+}
+
+// base is the URL of the admin API's root, without a slash at its end. After it the client believes the authority of --cacert.
 func (r *remote) base() (string, error) {
 	s := r.server
 	if !strings.Contains(s, "://") {
@@ -63,6 +97,11 @@ func (r *remote) base() (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return "", usagef("server %q: not an http URL; name the admin API, like %s", r.server, serverDefault)
+	}
+	if r.cacert != "" {
+		if err := trust(r.http.Transport.(*http.Transport), r.cacert); err != nil {
+			return "", err
+		}
 	}
 	return strings.TrimRight(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"), nil
 }
@@ -139,7 +178,7 @@ func exchange(c *http.Client, req *http.Request) (status int, header http.Header
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = errors.New("no answer in time")
 		}
-		return 0, nil, nil, err
+		return 0, nil, nil, untrusted(err)
 	}
 	defer resp.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, answerMost))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -141,10 +142,13 @@ func TestLoadConfigFaults(t *testing.T) {
 // Every setting is reachable by all three ways, so that a new field of another kind cannot be forgotten.
 func TestEverySettingByEveryWay(t *testing.T) {
 	texts := map[reflect.Kind]string{reflect.String: "t", reflect.Int: "77", reflect.Bool: "true", reflect.Slice: "t"}
-	zero := app.Config{}
+	defaults := app.Defaults()
 	seen := map[string]bool{}
-	eachSetting(&zero, func(name, help string, v reflect.Value) {
+	eachSetting(&defaults, func(name, help string, v reflect.Value) {
 		text := texts[v.Kind()]
+		if v.Kind() == reflect.Bool {
+			text = strconv.FormatBool(!v.Bool())
+		}
 		if name == "" || help == "" || text == "" || seen[name] {
 			t.Fatalf("setting %q of kind %s: needs a yaml tag of its own, a help tag and a kind that flags have", name, v.Kind())
 		}
