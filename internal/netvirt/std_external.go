@@ -28,16 +28,12 @@ func (l *layer3) externalNetwork(c *compile.Context) {
 	for _, ip := range []flow.Term{flow.IP(), flow.IPv6()} {
 		c.Flow(owned(pipeline.KindNetwork, n.Key, l3Resolve, resolve(pipeline.PrioResolve, n.Tag, model.EdgeMeter, ip)))
 	}
+	c.Need(l.onWire, c.Subject)
 	w := l.wire(c, &n)
 	if why := w.unmapped(n.PhysicalNetwork); why != "" {
 		c.Fault(why)
 	}
-	if w.Port == 0 {
-		return
-	}
-	c.Flow(owned(pipeline.KindNetwork, n.Key, l3Wire, entry(pipeline.L2Forward, pipeline.PrioUnknown,
-		flow.M(flow.TunID(n.Tag), flagged(pipeline.FlagRouted)), flow.Do(n.leave(w.Port)...))))
-	if n.Type == model.VLAN {
+	if n.Type == model.VLAN && w.Port != 0 {
 		c.Flow(owned(pipeline.KindNetwork, n.Key, l3Tagged, pipeline.Flow(pipeline.ReturnToSender, pipeline.PrioTagged,
 			flow.M(flow.TunID(n.Tag), flow.Reg(pipeline.RegOrigin, pipeline.FromProvider)),
 			flow.Do(flow.PushVLAN(), flow.SetVLANVID(uint16(n.SegmentationID)), flow.InPortAct()))))

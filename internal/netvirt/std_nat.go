@@ -174,7 +174,7 @@ func (l *layer3) floatingIP(c *compile.Context) {
 		if by := compile.Ask(c, l.faces, string(p.ID)); by.Router == f.Router && by.carried() {
 			s.emit(c, l3Floating, pipeline.Routing, pipeline.PrioFromFloating,
 				flow.Do(flow.LoadReg(pipeline.RegRouter, uint32(e.Key)), routed(), flow.Load(flow.RegBits(pipeline.RegFlags, 2, 1), 1), to(pipeline.RouteLookup)),
-				flow.IP(), flow.TunID(by.Tag), flow.EthDst(by.MAC), flow.IPSrc(host(f.Fixed)))
+				append(by.fromHere(), flow.IP(), flow.TunID(by.Tag), flow.EthDst(by.MAC), flow.IPSrc(host(f.Fixed)))...)
 		}
 	}
 }
@@ -189,6 +189,10 @@ func (l *layer3) gatewayHere(c *compile.Context) {
 	for p := range tables.RouterPorts.By(c, c.Subject) {
 		if f := compile.Ask(c, l.faces, string(p.ID)); f.carried() { // frames of its networks come from all nodes
 			c.Need(l.door, string(p.ID))
+			if f.physical() {
+				c.Need(l.uplink, string(f.Net))
+				c.Need(l.onWire, string(f.Net))
+			}
 			if f.Type.Tunnelled() && !slices.Contains(nets, f.Net) {
 				nets = append(nets, f.Net)
 				c.Each(tables.NetworkPeers, string(f.Net), l.peer)

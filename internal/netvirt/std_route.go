@@ -51,26 +51,44 @@ func (l *layer3) routing(c *compile.Context) {
 
 // interfacePort emits the routes to an interface's subnets and the answers to pings of its addresses.
 func (l *layer3) interfacePort(c *compile.Context) {
-	f := compile.Ask(c, l.faces, c.Subject)
-	if f.Router != "" && !f.carried() {
-		c.Fault(fmt.Sprintf("a router's interface on a network of type %s is not carried yet: use a tunnelled network", f.Type))
-		return
-	}
 	f, e, ok := l.faceHere(c)
 	if !ok {
 		return
 	}
 	router, local := flow.Reg(pipeline.RegRouter, uint32(e.Key)), flow.Reg(pipeline.RegOrigin, pipeline.FromPort)
-	_, v6 := f.speaks()
-	for _, p := range f.prefixes() {
-		c.Flow(ofInterface(&f, l3Echo, echo(p.Addr(), pipeline.ReturnToSender, router, local)))
-		w := way{prefix: p.Masked(), connected: true, mtu: f.MTU}
-		c.Flow(ofInterface(&f, l3Connected, route(w.prefix, true, netip.Addr{}, f.MAC, f.Tag, router)))
-		l.sized(c, &e, &w, anyFlags, router)
-	}
-	if v6 { // another interface may have the same MAC address on its network
+	if _, v6 := f.speaks(); v6 { // another interface may have the same MAC address on its network
 		c.Flow(ofInterface(&f, l3Echo, echo(linkLocal(f.MAC), pipeline.ReturnToSender, router, local, flow.TunID(f.Tag))))
 	}
+	for _, p := range f.prefixes() {
+		c.Flow(ofInterface(&f, l3Echo, echo(p.Addr(), pipeline.ReturnToSender, router, local)))
+		l.routeInto(c, &e, &way{prefix: p.Masked(), connected: true, by: f, mtu: f.MTU}, func(v flow.Flow) flow.Flow { return ofInterface(&f, l3Connected, v) })
+	}
+}
+
+// routeInto emits a way into a network of a router. A node that has no bridge to the physical network leaves it to the gateway node,
+// for its own ports.
+func (l *layer3) routeInto(c *compile.Context, e *edge, w *way, sign func(flow.Flow) flow.Flow) {
+	router := flow.Reg(pipeline.RegRouter, uint32(e.Key))
+	if w.by.physical() {
+		why := compile.Ask(c, l.patches, patchKey(c.Node, w.by.Patch)).unmapped(w.by.Patch)
+		if why != "" && e.hasGateway() && string(e.Node) != c.Node {
+			l.leaveTo(c, e, w, sign)
+			return
+		}
+		if why != "" { // instances of this node reach each other at least
+			c.Fault(why)
+		}
+	}
+	c.Flow(sign(route(w.prefix, w.connected, w.next, w.by.source(e, c.Node), w.by.Tag, router)))
+	l.sized(c, e, w, anyFlags, router)
+}
+
+// leaveTo emits that packets of this node's ports go to the gateway node as they are.
+func (l *layer3) leaveTo(c *compile.Context, e *edge, w *way, sign func(flow.Flow) flow.Flow) {
+	router, origin := flow.Reg(pipeline.RegRouter, uint32(e.Key)), flow.Reg(pipeline.RegOrigin, pipeline.FromPort)
+	c.Flow(sign(pipeline.Flow(pipeline.RouteLookup, pipeline.PrefixPriority(w.prefix.Bits(), w.connected),
+		within(w.prefix, router, origin, flow.RegMasked(pipeline.RegFlags, 0, pipeline.FlagFloating)), flow.Do(to(pipeline.L2Forward)))))
+	l.sized(c, e, w, flags{0, pipeline.FlagFloating}, router, origin)
 }
 
 // number4 is an IPv4 address as registers hold it.
@@ -207,10 +225,8 @@ func (l *layer3) innerRoutes(c *compile.Context) {
 		return
 	}
 	inner, _, faults := l.waysOf(c, &e)
-	router := flow.Reg(pipeline.RegRouter, uint32(e.Key))
 	for _, w := range inner {
-		c.Flow(ofRouter(&e, l3Route, route(w.prefix, false, w.next, w.by.MAC, w.by.Tag, router)))
-		l.sized(c, &e, &w, anyFlags, router)
+		l.routeInto(c, &e, &w, func(v flow.Flow) flow.Flow { return ofRouter(&e, l3Route, v) })
 	}
 	for _, why := range faults {
 		c.Fault(why)
@@ -233,10 +249,7 @@ func (l *layer3) exitRoutes(c *compile.Context) {
 			l.sized(c, &e, &w, anyFlags, router)
 			continue
 		}
-		origin := flow.Reg(pipeline.RegOrigin, pipeline.FromPort)
-		c.Flow(ofRouter(&e, l3HandOver, pipeline.Flow(pipeline.RouteLookup, pipeline.PrefixPriority(w.prefix.Bits(), w.connected),
-			within(w.prefix, router, origin, flow.RegMasked(pipeline.RegFlags, 0, pipeline.FlagFloating)), flow.Do(to(pipeline.L2Forward)))))
-		l.sized(c, &e, &w, flags{0, pipeline.FlagFloating}, router, origin)
+		l.leaveTo(c, &e, &w, func(v flow.Flow) flow.Flow { return ofRouter(&e, l3HandOver, v) })
 	}
 }
 

@@ -24,7 +24,7 @@ type layer3 struct {
 	spans  *compile.Query[span]  // router -> how large packets its networks take
 
 	static, router, face, door, answers, handOver, reach, towards, neighbour, port compile.RuleID
-	inner, exits, leave, gateway, floating, external, nextHop, sizes               compile.RuleID
+	inner, exits, leave, gateway, floating, external, nextHop, sizes, onWire       compile.RuleID
 }
 
 // Which of its table's flows a flow of layer 3 is, for its cookie.
@@ -103,6 +103,7 @@ func declareStandardL3(b *compile.Rulebook, l2 *layer2) func(*compile.Context) {
 	l.gateway = add("l3/gateway", "router", "the router's address on its external network, and what leaves behind it", l.gatewayHere)
 	l.floating = add("l3/floating-ip", "floating-ip", "a floating IP that this node serves", l.floatingIP)
 	l.external = add("l3/external", "network", "an external network on which this node speaks", l.externalNetwork)
+	l.onWire = add("l3/on-wire", "network", "what is routed into a physical network leaves by its wire", l.outOnWire)
 	l.nextHop = add("l3/next-hop", "network", "the MAC address of a host on an external network", l.nextHopOf)
 	network := add("l3/network", "network", "a network with ports here: the doors to its routers", l.networkHere)
 	return func(c *compile.Context) {
@@ -182,7 +183,8 @@ type face struct {
 	Type   model.NetworkType
 	Tag    uint64
 	Wire   uint64
-	MTU    int // 0: not known
+	Patch  string // physical network; "": none
+	MTU    int    // 0: not known
 	MAC    model.MAC
 	Key    model.Key
 	Addrs  string // each with its subnet's length, each followed by a space
@@ -201,7 +203,7 @@ func faceOf(r store.Reader, port string) (f face) {
 	if !ok {
 		return f
 	}
-	f = face{Router: p.Router, Net: n.ID, Type: n.Type, Tag: tag, Wire: uint64(n.SegmentationID), MTU: n.MTU, MAC: p.MAC, Key: p.Key}
+	f = face{Router: p.Router, Net: n.ID, Type: n.Type, Tag: tag, Wire: uint64(n.SegmentationID), Patch: n.PhysicalNetwork, MTU: n.MTU, MAC: p.MAC, Key: p.Key}
 	for _, a := range p.FixedIPs {
 		if s, ok := tables.Subnets.Get(r, a.Subnet); ok && s.CIDR.Addr().Is4() == a.Addr.Is4() {
 			f.Addrs += netip.PrefixFrom(a.Addr, s.CIDR.Bits()).String() + " "
@@ -210,11 +212,8 @@ func faceOf(r store.Reader, port string) (f face) {
 	return f
 }
 
-// carried reports whether frames of the interface's network can be routed on every node. On a physical network the interface's
-// MAC address would leave from several nodes at once.
-func (f *face) carried() bool {
-	return f.Router != "" && (f.Type.Tunnelled() || f.Type == model.Local)
-}
+// carried reports whether there is an interface.
+func (f *face) carried() bool { return f.Router != "" }
 
 // prefixes are the interface's addresses, each with its subnet's length.
 func (f *face) prefixes() []netip.Prefix { return prefixesOf(f.Addrs) }
@@ -303,8 +302,10 @@ func (l *layer3) doorOf(c *compile.Context) {
 	}
 	v4, v6 := f.speaks()
 	emit := func(ip flow.Term) {
-		c.Flow(ofInterface(&f, l3Door, pipeline.Flow(pipeline.Routing, pipeline.PrioRouter,
-			flow.M(ip, flow.TunID(f.Tag), flow.EthDst(f.MAC)), enterRouter(e.Key))))
+		for _, from := range f.origins(&e, c.Node) {
+			c.Flow(ofInterface(&f, l3Door, pipeline.Flow(pipeline.Routing, pipeline.PrioRouter,
+				flow.M(append(from, ip, flow.TunID(f.Tag), flow.EthDst(f.MAC))...), enterRouter(e.Key))))
+		}
 	}
 	if v4 {
 		emit(flow.IP())
@@ -360,7 +361,7 @@ func (l *layer3) handOverOf(c *compile.Context) {
 // and its questions stay where it has ports.
 func (l *layer3) reached(c *compile.Context) {
 	n, ok := networkOf(c, model.NetworkID(c.Subject))
-	if !ok || n.physical() {
+	if !ok {
 		return
 	}
 	up := false
@@ -370,8 +371,12 @@ func (l *layer3) reached(c *compile.Context) {
 	if !up {
 		return
 	}
-	c.Each(tables.NetworkMembers, c.Subject, l.way)
 	c.Each(tables.NetworkMembers, c.Subject, l.neighbour)
+	if n.physical() {
+		c.Need(l.onWire, c.Subject)
+		return
+	}
+	c.Each(tables.NetworkMembers, c.Subject, l.way)
 	if n.Type.Tunnelled() {
 		c.Each(tables.NetworkPeers, c.Subject, l.towards)
 	}

@@ -252,32 +252,6 @@ func vniOf(c *campus, id model.NetworkID) uint32 {
 
 func macBytes(m model.MAC) []byte { return m[:] }
 
-// TestPhysicalRouterInterface wants a fault for what is not carried, and nothing of it.
-func TestPhysicalRouterInterface(t *testing.T) {
-	c := newCampus(t, model.Flat, Options{})
-	c.do(func(tx *store.Txn) {
-		c.network(tx, "wired", model.Flat, "10.4.0.0/24")
-		n, _ := tables.Networks.Get(tx, "wired")
-		n.PhysicalNetwork = "other"
-		tables.Networks.Put(tx, "wired", n)
-		tables.Routers.Put(tx, "r1", model.Router{ID: "r1", RouterPlane: model.RouterPlane{Key: c.nextKey(), AdminStateUp: true}})
-		c.join(tx, "if1", "r1", "n1", model.OwnerRouterInterface, "10.1.0.1")
-		c.join(tx, "if4", "r1", "wired", model.OwnerRouterInterface, "10.4.0.1")
-		c.vm(tx, "near1-00000", "n1", "near", "10.1.0.10")
-		c.vm(tx, "near4-00000", "wired", "near", "10.4.0.10")
-	})
-	if l := strings.Join(faultLines(c.f.e, "near"), "\n"); !strings.Contains(l, "not carried yet") {
-		t.Errorf("no fault: %s", l)
-	}
-	tag := "tun_id=0x2000000000" // of flat networks
-	for _, f := range c.f.flows("near") {
-		if tb := pipeline.TableID(f.Table); tb >= pipeline.Routing && tb <= pipeline.L3Forward && (strings.Contains(f.String(), tag) || strings.Contains(f.String(), "10.4.0.")) {
-			t.Errorf("not carried, but %s", f)
-		}
-	}
-	c.got("into it", "near1-00000", c.sent("near1-00000", "10.4.0.10", ping4(false)...), "")
-}
-
 // TestRoutersMAC wants no instance to get what is for a router, whatever its allowed address pairs say.
 func TestRoutersMAC(t *testing.T) {
 	c := standing(t, model.Flat, Options{})

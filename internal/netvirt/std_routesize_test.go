@@ -43,6 +43,9 @@ func TestTooLargeFromOutside(t *testing.T) {
 		if n := c.looks("near"); n != 0 {
 			t.Errorf("%d flows about sizes on a node that no larger packets reach", n)
 		}
+		if n := c.looks("gw"); n != 8 { // floating IP, gateway, IPv6 into each of two networks, and four for all
+			t.Errorf("%d flows about sizes on the gateway node, want 8", n)
+		}
 		fm, gm := c.port("f-f").MAC, c.port("gw1").MAC
 		in := c.fromOutside(fm, "8.8.8.8", "172.16.1.21", ports4(1000, 22)...)
 		c.got("floating IP, fits", outside, long(in, 1450), "gw1-0000000")

@@ -21,7 +21,7 @@ func declareForward() {
 		Table{
 			ID: Routing, Name: "routing", Profiles: both,
 			Purpose: "Tells which router, if any, a packet is addressed to (reg3).",
-			Match:   join(fL2, fIP, tunID, reg(3, 7)), Kinds: Goto | Set | TTL,
+			Match:   join(fL2, fIP, tunID, reg(0, 3, 7)), Kinds: Goto | Set | TTL,
 			Sets: join(reg(3, 7), tunID, one(openflow.FieldEthSrc)), Next: []TableID{RouteLookup, L3Forward}, Miss: missGoto(L3Forward),
 			Prios: []Priority{
 				{Value: PrioPrefix, Name: "classic-route", Profiles: Classic, What: "packet between two subnets of a router"},

@@ -34,6 +34,17 @@ func Announce(r store.Reader, node model.NodeID, id model.PortID) (frames []Fram
 	for _, f := range p.FixedIPs {
 		frames = l.announce(frames, speaker{f.Addr, p.MAC})
 	}
+	// The gateway node has the router's addresses on physical networks of tenants, too.
+	for rif := range tables.RouterPorts.By(r, string(p.Router)) {
+		if !rif.IsRouterInterface() || !rif.AdminStateUp {
+			continue
+		}
+		if l, ok := wireOf(r, node, rif.Network); ok {
+			for _, f := range rif.FixedIPs {
+				frames = l.announce(frames, speaker{f.Addr, rif.MAC})
+			}
+		}
+	}
 	return frames
 }
 

@@ -30,6 +30,11 @@ func linkOf(r store.Reader, node model.NodeID, id model.NetworkID) (l link, ok b
 	if !tables.NodeExternals.Has(r, string(node), string(id)) {
 		return l, false
 	}
+	return wireOf(r, node, id)
+}
+
+// wireOf finds the way onto a physical network, whatever the node does there.
+func wireOf(r store.Reader, node model.NodeID, id model.NetworkID) (l link, ok bool) {
 	n, ok := tables.Networks.Get(r, id)
 	if !ok || !n.AdminStateUp {
 		return l, false

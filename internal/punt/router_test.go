@@ -464,6 +464,14 @@ func TestAnnounce(t *testing.T) {
 	if b := frames[2].Data[etherHeader:]; icmp6Sum(gateway6, netip.IPv6LinkLocalAllNodes(), b[40:]) != 0 || b[40] != 136 {
 		t.Errorf("advertisement % x", b)
 	}
+	wired := site(t, model.Flat, func(tx *store.Txn) { // the router's address on a wire of a tenant comes along
+		n, _ := tables.Networks.Get(tx, netID)
+		n.Type, n.PhysicalNetwork, n.SegmentationID = model.VLAN, "ph", vid
+		tables.Networks.Put(tx, netID, n)
+	})
+	if frames = Announce(wired, edgeNode, "gw"); len(frames) != 6 || model.MAC(frames[3].Data[6:12]) != rifMAC || !bytes.Equal(frames[3].Data[12:18], []byte{0x81, 0, 0, vid, 8, 6}) {
+		t.Errorf("%d frames of the gateway and an interface on a wire", len(frames))
+	}
 	for what, got := range map[string][]Frame{"gateway elsewhere": Announce(snap, node, "gw"), "floating IP elsewhere": Announce(snap, node, "fip"),
 		"an interface": Announce(snap, edgeNode, "rif"), "nothing": Announce(snap, edgeNode, "none")} {
 		if got != nil {

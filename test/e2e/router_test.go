@@ -33,6 +33,9 @@ func routing(x *world) {
 	x.part("Sizes", sizes)
 	x.part("Errors", icmpErrors)
 	x.part("IPv6", six)
+	if len(x.nodes()) == 3 {
+		x.part("OnWire", onWire)
+	}
 	x.part("Hairpin", hairpin)
 	x.part("Overlap", overlapping)
 	x.part("Traceroute", traceroute)
