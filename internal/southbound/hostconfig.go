@@ -97,6 +97,14 @@ func (h *Hub) recordLost(ctx context.Context, ids []model.NodeID) error {
 	return err
 }
 
+// Connected reports whether a node has an OVSDB session.
+func (h *Hub) Connected(id model.NodeID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.nodes[id]
+	return t != nil && t.db != nil
+}
+
 func markLost(tx *store.Txn, id model.NodeID) {
 	if n, ok := tables.Nodes.Get(tx, id); ok && n.Lost.IsZero() {
 		n.Lost = time.Now().UTC()

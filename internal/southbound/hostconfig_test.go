@@ -99,24 +99,22 @@ func TestHostConfigsOfRealSwitch(t *testing.T) {
 	}
 
 	sw.Vsctl("del-manager")
-	s.until("no session", func() bool { return !s.connected("n1") })
+	s.until("no session", func() bool { return !s.hub.Connected("n1") })
 	if n := node("n1"); !n.Lost.IsZero() || len(n.HostConfigs) == 0 {
 		t.Errorf("within the grace time: %+v", n)
 	}
 	s.until("lost", func() bool { return !node("n1").Lost.IsZero() && len(node("n1").HostConfigs) == 1 })
 	sw.Vsctl("set-manager", fmt.Sprintf("tcp:127.0.0.1:%d", s.ovsdbPort))
-	s.until("back", func() bool { return s.connected("n1") && node("n1").Lost.IsZero() })
+	s.until("back", func() bool { return s.hub.Connected("n1") && node("n1").Lost.IsZero() })
 
 	set("external_ids:odl_os_hostconfig_hostid=n2")
+	if s.hub.Connected("nosuch") {
+		t.Error("a node that nobody knows is connected")
+	}
 	s.until("it has another name", func() bool { return node("n2").HostConfigs["ODL L2"] == "{'a'}" })
 	if n := node("n1"); n.Lost.IsZero() {
 		t.Errorf("the name that it left: %+v", n)
 	}
-}
-
-func (s *site) connected(id model.NodeID) bool {
-	infos, err := s.hub.Nodes(s.t.Context())
-	return err == nil && slices.ContainsFunc(infos, func(i NodeInfo) bool { return i.ID == id && i.OVSDB })
 }
 
 // TestLostIsTakenBack: a node that came back while its loss was being recorded is not lost.

@@ -50,7 +50,7 @@ func newSite(t *testing.T) (*world, *southbound.Hub, int) {
 			}
 		}()
 	}
-	w := newWorldOn(t, st, func(c *Config) { c.Profile = "classic" })
+	w := newWorldOn(t, st, func(c *Config) { c.Profile, c.Online = "classic", hub.Connected })
 	t.Cleanup(func() {
 		cancel()
 		for range 3 {
@@ -119,8 +119,13 @@ func TestRealSwitch(t *testing.T) {
 		t.Errorf("%+v %v", infos, err)
 	}
 
-	// Silent for the grace time: gone from the list, and told.
+	// Silent: gone from the topology at once, and after the grace time from the list, which is told.
+	const nodes = "/restconf/operational/network-topology:network-topology/topology/ovsdb:1/node"
+	if a := w.get(nodes); a.code != 200 || !strings.Contains(a.body, "/bridge/br-int") || !strings.Contains(a.body, id.TapName()) {
+		t.Errorf("topology: %d %s", a.code, a.body)
+	}
 	sw.Vsctl("del-manager")
+	w.poll("the node has left the topology", func() bool { return w.get(nodes).code == 404 })
 	if a := w.get(hostsURL); a.code != 200 {
 		t.Errorf("at once: %d %s", a.code, a.body)
 	}
