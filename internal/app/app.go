@@ -254,18 +254,17 @@ func (s *Server) becomeReady(ctx context.Context) error {
 	return nil
 }
 
-// A node without either session for gatewayGrace gives its gateways up. Quicker fail-over takes more than the loss of a session
-// as evidence, since a node goes on forwarding without us.
-const (
-	gatewayGrace = 30 * time.Second
-	gatewayLook  = 5 * time.Second
-)
-
-// placeGateways gives routers' gateways a node when nodes come, change, go, stay away or come back.
+// placeGateways gives routers' gateways a node when nodes come, change, go, stay away or come back. A node without either session
+// for the grace time gives its gateways up. Quicker fail-over takes more than the loss of a session as evidence, since a node goes
+// on forwarding without us.
 func (s *Server) placeGateways(ctx context.Context) error {
 	w := s.store.Watch()
 	defer w.Close()
-	look := time.NewTicker(gatewayLook)
+	grace := s.cfg.GatewayGrace
+	if grace <= 0 {
+		grace = Defaults().GatewayGrace
+	}
+	look := time.NewTicker(max(time.Second, grace.Duration()/6))
 	defer look.Stop()
 	absent := map[model.NodeID]bool{}
 	for {
@@ -274,7 +273,7 @@ func (s *Server) placeGateways(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-look.C:
-			now := s.hub.Absent(gatewayGrace)
+			now := s.hub.Absent(grace.Duration())
 			due, absent = !maps.Equal(now, absent), now
 		case <-w.C():
 			_, ch, ok := w.Take()

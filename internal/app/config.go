@@ -66,6 +66,7 @@ type Config struct {
 	LogFormat             string   `yaml:"log-format" help:"text or json"`
 	Audit                 Seconds  `yaml:"audit" help:"seconds between comparisons of each switch with its desired state"`
 	LLDP                  Seconds  `yaml:"lldp" help:"seconds between LLDP frames on each port"`
+	GatewayGrace          Seconds  `yaml:"gateway-grace" help:"seconds that a node may be away, without any session, before routers' gateways move from it"`
 }
 
 // Seconds is a whole number of seconds; 0 means the default.
@@ -78,7 +79,7 @@ func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Secon
 func Defaults() Config {
 	return Config{DataDir: "/var/lib/nagare", Profile: standard, TunnelMode: "mesh", PuntRate: netvirt.DefaultPuntRate, MaxAddressPairs: neutron.DefaultAddressPairs, ListenIP: "127.0.0.1", NeutronPort: 9696, IdentityPort: 5000,
 		AdminPort: 8181, OVSDBPort: 6640, OpenFlowPort: 6653, Enrol: "auto", Northbound: neutronMaster, Auth: "builtin", KeystoneUser: "neutron", KeystoneProject: "service", KeystoneDomain: "Default", Region: "RegionOne", NovaStatusEvents: true, NovaDataEvents: true, LogLevel: "info", LogFormat: "text",
-		Audit: 30, LLDP: 5}
+		Audit: 30, LLDP: 5, GatewayGrace: 30}
 }
 
 // complete checks the configuration and fills in what follows from the rest. All faults are reported together.
