@@ -67,6 +67,7 @@ func addUpFlags(c *cobra.Command, o *lab.UpOptions) {
 	c.Flags().StringSliceVar(&o.Nodes, "nodes", nil, "nodes, the first is the controller (default controller,compute)")
 	c.Flags().StringVar(&o.Profile, "profile", "", "pipeline: standard or classic (default "+lab.DefaultProfile+")")
 	c.Flags().StringVar(&o.DHCP, "dhcp", "", "who answers DHCP: native, the server, or port, a process on the network node (default native, in classic port)")
+	c.Flags().StringVar(&o.Northbound, "northbound", "", "who owns the networks: neutron, the server's own API, or odl, another Neutron by networking-odl (default neutron)")
 	c.Flags().BoolVar(&o.Provider, "provider", false, "give all nodes a physical network physnet1, behind a bridge br-prov")
 	c.Flags().StringVar(&o.External, "external", "", "address of the controller node on br-ex, which makes it the router of an external network, such as 172.16.1.1/24")
 	c.Flags().StringVar(&o.IDs, "ids", "", "ids and MACs: generated, or recorded as in the walk-through (default generated)")
@@ -84,6 +85,7 @@ func newLabUpCommand(f *labFlags) *cobra.Command {
 		Example: "  sudo nagare lab up\n" +
 			"  sudo nagare lab up --nodes controller                     one node\n" +
 			"  sudo nagare lab up --profile classic --ids recorded       the walk-through as it was recorded\n" +
+			"  sudo nagare lab up --northbound odl                       for a Neutron of yours; then: lab openrc odl\n" +
 			"  sudo nagare lab up --provider                             with a physical network for VLANs\n" +
 			"  sudo nagare lab up --name second --host-ip 127.0.0.2      beside another lab\n" +
 			"  sudo nagare lab up --no-server --manager tcp:10.0.0.1:6640",
@@ -218,11 +220,11 @@ func newLabExecCommand(f *labFlags) *cobra.Command {
 
 func newLabOpenRCCommand(f *labFlags) *cobra.Command {
 	return &cobra.Command{
-		Use:       "openrc admin|demo",
-		Short:     "Print OS_* variables for the openstack client",
-		Example:   "  eval \"$(sudo nagare lab openrc demo)\"\n  openstack network list",
+		Use:       "openrc admin|demo|odl",
+		Short:     "Print OS_* variables for the openstack client, or ODL_* for another Neutron",
+		Example:   "  eval \"$(sudo nagare lab openrc demo)\"\n  openstack network list\n  sudo nagare lab openrc odl",
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"admin", "demo"},
+		ValidArgs: []string{"admin", "demo", "odl"},
 		RunE: func(c *cobra.Command, args []string) error {
 			l, err := f.open(c)
 			if err != nil {

@@ -43,6 +43,7 @@ func TestOptionsAgainstALabThatIsUp(t *testing.T) {
 		differ string // "" if it agrees
 	}{
 		{UpOptions{}, ""}, {UpOptions{Profile: "standard", DHCP: "native"}, ""},
+		{UpOptions{Northbound: "neutron"}, ""}, {UpOptions{Northbound: "odl"}, "northbound"},
 		{UpOptions{Profile: "classic"}, "profile"}, {UpOptions{DHCP: "port"}, "DHCP"}, {UpOptions{Provider: true}, "physical networks"},
 	} {
 		want, err := tt.o.config()
@@ -134,5 +135,39 @@ func TestAuthor(t *testing.T) {
 		if got := r.author(); got != want {
 			t.Errorf("author %q, want %q", got, want)
 		}
+	}
+}
+
+func TestNorthbound(t *testing.T) {
+	for _, tt := range []struct {
+		o    UpOptions
+		want string
+		ok   bool
+	}{
+		{UpOptions{}, "neutron", true}, {UpOptions{Northbound: "neutron"}, "neutron", true}, {UpOptions{Northbound: "odl"}, "odl", true},
+		{UpOptions{Northbound: "odl", Profile: "classic"}, "odl", true}, {UpOptions{Northbound: "onos"}, "use neutron or odl", false},
+		{UpOptions{Northbound: "odl", Bare: true}, "without server", false}, {UpOptions{Northbound: "odl", IDs: "recorded"}, "chooses ids", false},
+	} {
+		c, err := tt.o.config()
+		if tt.ok && (err != nil || c.Northbound != tt.want) || !tt.ok && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%+v: %q, %v; want %q", tt.o, c.Northbound, err, tt.want)
+		}
+	}
+}
+
+// What a node publishes is what Neutron's driver binds by: it wants every one of these names.
+func TestHostConfig(t *testing.T) {
+	text, err := hostConfig(Node{Name: "compute", Address: "192.168.0.11"}, "u-u-i-d", profileStandard, "physnet1:br-ex,physnet2:br-prov")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"allowed_network_types":["local","flat","vlan","vxlan","gre"],"bridge_mappings":{"physnet1":"br-ex","physnet2":"br-prov"},"datapath_type":"netdev",` +
+		`"supported_vnic_types":[{"vif_details":{"has_datapath_type_netdev":false,"host_addresses":["192.168.0.11"],"support_vhost_user":false,"uuid":"u-u-i-d"},` +
+		`"vif_type":"ovs","vnic_type":"normal"}]}`
+	if text != want {
+		t.Errorf("got  %s\nwant %s", text, want)
+	}
+	if text, _ = hostConfig(Node{}, "", profileClassic, ""); !strings.Contains(text, `"allowed_network_types":["vxlan"],"bridge_mappings":{}`) {
+		t.Errorf("classic: %s", text)
 	}
 }

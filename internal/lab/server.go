@@ -43,6 +43,7 @@ func (l *Lab) startServer(ctx context.Context, s *State) error {
 		"--southbound-plaintext",
 		"--auth", "builtin",
 		"--bootstrap-password-file", l.passwordPath(),
+		"--northbound", s.Config.Northbound,
 		"--log-file", l.path("log", "server.log"),
 	}
 	if s.Config.Profile != profileClassic { // which has only one way
@@ -206,10 +207,11 @@ func (l *Lab) credentials(user, base string) ([]string, error) {
 }
 
 // OpenRC returns the variables with which the openstack client reaches the lab
-// as the user admin or demo, as NAME=VALUE.
+// as the user admin or demo, as NAME=VALUE. For the user odl they are those that
+// networking-odl's DevStack plugin reads, for a Neutron on this host.
 func (l *Lab) OpenRC(user string) ([]string, error) {
-	if user != "admin" && user != "demo" {
-		return nil, fmt.Errorf("user %q: the lab has admin and demo", user)
+	if user != "admin" && user != "demo" && user != northboundODL {
+		return nil, fmt.Errorf("user %q: the lab has admin and demo, and odl for another Neutron", user)
 	}
 	s, err := l.load()
 	if err != nil {
@@ -217,6 +219,9 @@ func (l *Lab) OpenRC(user string) ([]string, error) {
 	}
 	if s.Config.Bare {
 		return nil, fmt.Errorf("lab %s: has no server of its own", l.Name)
+	}
+	if user == northboundODL {
+		return l.odlVariables(s)
 	}
 	vars, err := l.credentials(user, "http://"+s.Config.HostIP)
 	if err != nil {

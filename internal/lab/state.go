@@ -36,9 +36,11 @@ type Config struct {
 	Profile string `json:"profile"`
 	// DHCP tells who answers: "native", the server, or "port", a process on the network node. A lab of a version that knew only
 	// that process has none.
-	DHCP     string `json:"dhcp,omitempty"`
-	Provider bool   `json:"provider,omitempty"` // a physical network of its own between all nodes
-	HostIP   string `json:"host_ip"`            // loopback address of the forwarder
+	DHCP string `json:"dhcp,omitempty"`
+	// Northbound is who owns the networks: "neutron" or "odl". A lab of a version that knew only the first has none.
+	Northbound string `json:"northbound,omitempty"`
+	Provider   bool   `json:"provider,omitempty"` // a physical network of its own between all nodes
+	HostIP     string `json:"host_ip"`            // loopback address of the forwarder
 	// External is the first node's address on br-ex, with prefix length: that of the router behind the external network.
 	External string `json:"external,omitempty"`
 	IDs      string `json:"ids,omitempty"`     // "" generated, "recorded"
@@ -138,6 +140,9 @@ func (l *Lab) load() (*State, error) {
 	}
 	if s.Config.DHCP == "" {
 		s.Config.DHCP = dhcpPort
+	}
+	if s.Config.Northbound == "" {
+		s.Config.Northbound = northboundNeutron
 	}
 	return s, nil
 }

@@ -24,8 +24,10 @@ type UpOptions struct {
 	External string   // the first node's address on br-ex, with prefix length
 	HostIP   string
 	IDs      string // "generated" or "recorded"
-	Bare     bool   // nodes only, no server
-	Manager  string // of a bare lab: what set-manager gets, if anything
+	// Northbound is who owns the networks: "neutron", the server's own API, or "odl", another Neutron that comes by networking-odl.
+	Northbound string
+	Bare       bool   // nodes only, no server
+	Manager    string // of a bare lab: what set-manager gets, if anything
 }
 
 const (
@@ -37,6 +39,9 @@ const (
 
 	dhcpNative = "native" // the server answers
 	dhcpPort   = "port"   // a process on the network node answers, through a port of br-int
+
+	northboundNeutron = "neutron"
+	northboundODL     = "odl"
 )
 
 // Up brings the lab up, or completes what is there. It changes nothing that is
@@ -82,6 +87,11 @@ func (l *Lab) Up(ctx context.Context, o UpOptions) error {
 	for i, n := range s.Config.Nodes {
 		if err := l.startNode(ctx, s, i); err != nil {
 			return fmt.Errorf("node %s: %w", n.Name, err)
+		}
+		if s.Config.Northbound == northboundODL {
+			if err := l.publishHostConfig(ctx, s, n); err != nil {
+				return fmt.Errorf("node %s: host configuration: %w", n.Name, err)
+			}
 		}
 		l.say("node %-12s %s  Open vSwitch runs in namespace %s", n.Name, n.Address, l.namespace(n.Name))
 	}
@@ -130,6 +140,9 @@ func (l *Lab) startControl(ctx context.Context, s *State) error {
 		return err
 	}
 	l.say("forwarder on %s: Identity %d, Neutron %d, admin and web %d", s.Config.HostIP, portIdentity, portNeutron, portAdmin)
+	if s.Config.Northbound == northboundODL {
+		l.say("northbound %s; its name and password: nagare lab openrc odl", l.odlURL(s))
+	}
 	if err := l.startDHCP(s); err != nil {
 		return err
 	}
@@ -161,7 +174,8 @@ func (o UpOptions) Validate() error {
 
 // config checks the options and fills in the defaults.
 func (o UpOptions) config() (Config, error) {
-	c := Config{Profile: o.Profile, DHCP: o.DHCP, Provider: o.Provider, HostIP: o.HostIP, External: o.External, Bare: o.Bare, Manager: o.Manager}
+	c := Config{Profile: o.Profile, DHCP: o.DHCP, Provider: o.Provider, HostIP: o.HostIP, External: o.External, Bare: o.Bare, Manager: o.Manager,
+		Northbound: o.Northbound}
 	if c.Profile == "" {
 		c.Profile = DefaultProfile
 	}
@@ -177,6 +191,16 @@ func (o UpOptions) config() (Config, error) {
 		return c, fmt.Errorf("dhcp %q: use native or port", c.DHCP)
 	case c.DHCP == dhcpNative && c.Profile == profileClassic:
 		return c, errors.New("dhcp native: the profile classic has none: use --dhcp port, or --profile standard")
+	}
+	switch {
+	case c.Northbound == "":
+		c.Northbound = northboundNeutron
+	case c.Northbound != northboundNeutron && c.Northbound != northboundODL:
+		return c, fmt.Errorf("northbound %q: use neutron or odl", c.Northbound)
+	case c.Northbound == northboundODL && o.Bare:
+		return c, errors.New("northbound odl: a lab without server has none")
+	case c.Northbound == northboundODL && o.IDs == idsRecorded:
+		return c, errors.New("ids recorded: with northbound odl the other Neutron chooses ids: leave --ids out")
 	}
 	if c.HostIP == "" {
 		c.HostIP = DefaultHostIP
@@ -232,6 +256,8 @@ func (o UpOptions) agrees(name string, have, want Config) error {
 		differ = "physical networks"
 	case o.HostIP != "" && have.HostIP != want.HostIP:
 		differ = "host address"
+	case o.Northbound != "" && have.Northbound != want.Northbound:
+		differ = "northbound"
 	case o.IDs != "" && have.IDs != want.IDs:
 		differ = "ids"
 	case o.Bare && !have.Bare, o.Manager != "" && have.Manager != want.Manager:
