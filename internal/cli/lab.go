@@ -164,7 +164,11 @@ func newLabStatusCommand(f *labFlags) *cobra.Command {
 				rows = append(rows, []string{p.Part, p.Where, p.Namespace, p.State})
 			}
 			for _, i := range s.Instances {
-				rows = append(rows, []string{"instance " + i.Name, i.Node + " " + i.Address, l.Name + "-" + i.Name, i.State})
+				namespace := l.Name + "-" + i.Name
+				if i.VM {
+					namespace = "" // a machine has a kernel of its own
+				}
+				rows = append(rows, []string{"instance " + i.Name, i.Node + " " + i.Address, namespace, i.State})
 			}
 			if err := out.print(c.OutOrStdout(), s, []string{"PART", "WHERE", "NAMESPACE", "STATE"}, rows); err != nil {
 				return err
