@@ -23,6 +23,7 @@ type fuzzWorld struct {
 	*world
 	net, sub, port, group, rule, addresses string
 	ext, router, floating                  string
+	pool, scope, policy, agent, private    string
 }
 
 func (f *fuzzWorld) renew(t testing.TB) {
@@ -49,6 +50,11 @@ func (f *fuzzWorld) renew(t testing.TB) {
 	f.subnet("admin", f.ext, "172.16.0.0/16", "")
 	f.router = f.make("demo", "routers", "router", `"external_gateway_info":{"network_id":"`+f.ext+`"}`)
 	f.attach("demo", f.router, "subnet_id", f.sub)
+	f.private = f.network("demo", "")
+	f.scope = f.make("demo", "address-scopes", "address_scope", `"ip_version":4`)
+	f.pool = f.world.pool("demo", `"prefixes":["10.64.0.0/10"],"default_prefixlen":24,"address_scope_id":"`+f.scope+`"`)
+	f.policy = f.grant("demo", "network", f.net, "access_as_shared", "p-other")
+	f.agent = f.names("admin", "agents", "id")[0]
 	f.floating = f.make("demo", "floatingips", "floatingip", `"floating_network_id":"`+f.ext+`","port_id":"`+f.port+`"`)
 }
 
@@ -96,6 +102,12 @@ func FuzzRequests(f *testing.F) {
 		{"PUT", "/v2.0/routers/" + id + "6/add_router_interface", `{"subnet_id":"` + id + `2","port_id":null}`},
 		{"PUT", "/v2.0/routers/" + id + "6/add_extraroutes", `{"router":{"routes":[{"destination":"::/0","nexthop":"10.0.0.9"}]}}`},
 		{"POST", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"` + id + `1","port_id":"` + id + `3","fixed_ip_address":"::ffff:10.0.0.2"}}`},
+		{"POST", "/v2.0/subnetpools", `{"subnetpool":{"name":"p","prefixes":["10.0.0.0/8","11.0.0.0/8"],"min_prefixlen":"8","default_quota":0,"is_default":true}}`},
+		{"POST", "/v2.0/subnets", `{"subnet":{"network_id":"` + id + `1","ip_version":4,"use_default_subnetpool":true,"prefixlen":33}}`},
+		{"PUT", "/v2.0/subnetpools/" + id + "7/remove_prefixes", `{"prefixes":["::/0"]}`},
+		{"POST", "/v2.0/rbac-policies", `{"rbac_policy":{"object_type":" Network ","object_id":"` + id + `1","action":"access_as_external","target_tenant":"*"}}`},
+		{"GET", "/v2.0/network-ip-availabilities?ip_version=x&limit=1", ""},
+		{"GET", "/v2.0/agents?host=%00&alive=1&sort_key=host&sort_dir=asc&limit=1&page_reverse=true", ""},
 		{"DELETE", "/v2.0/subnets/" + id + "2", ""},
 	} {
 		f.Add(uint8(0), s[0], s[1], []byte(s[2]))
@@ -126,17 +138,22 @@ func TestRandomRequests(t *testing.T) {
 		{"ports", "port", []string{`"network_id":"NET"`}, names(ports)}, {"security-groups", "security_group", nil, names(groups)},
 		{"security-group-rules", "security_group_rule", []string{`"security_group_id":"GROUP"`, `"direction":"ingress"`}, names(rules)},
 		{"address-groups", "address_group", nil, names(addressGroups)},
+		{"subnetpools", "subnetpool", []string{`"name":"p"`, `"prefixes":["10.0.0.0/9"]`}, names(subnetPools)},
+		{"subnets", "subnet", []string{`"network_id":"PRIVATE"`, `"ip_version":4`, `"subnetpool_id":"POOL"`}, names(subnets)},
+		{"address-scopes", "address_scope", []string{`"ip_version":4`}, names(addressScopes)},
+		{"rbac-policies", "rbac_policy", []string{`"object_type":"network"`, `"object_id":"NET"`, `"action":"access_as_shared"`, `"target_tenant":"p-service"`}, names(rbacPolicies)},
+		{"agents", "agent", nil, names(agents)}, {"network-ip-availabilities", "network_ip_availability", nil, names(ipAvailability)},
 		{"routers", "router", nil, names(routers)}, {"floatingips", "floatingip", []string{`"floating_network_id":"EXT"`}, names(floatingIPs)},
 	}
 	codes := map[int]int{}
-	for range 6000 {
+	for range 9000 {
 		f.renew(t)
 		c := colls[rnd.IntN(len(colls))]
-		id := []string{f.net, f.sub, f.port, f.group, f.rule, f.addresses, f.ext, f.router, f.floating}[rnd.IntN(9)]
+		id := []string{f.net, f.sub, f.port, f.group, f.rule, f.addresses, f.ext, f.router, f.floating, f.pool, f.scope, f.policy, f.agent}[rnd.IntN(13)]
 		attrs := map[string]string{}
 		for _, b := range c.base {
 			k, v, _ := strings.Cut(b, ":")
-			attrs[strings.Trim(k, `"`)] = strings.NewReplacer("NET", f.net, "GROUP", f.group, "EXT", f.ext).Replace(v)
+			attrs[strings.Trim(k, `"`)] = strings.NewReplacer("NET", f.net, "PRIVATE", f.private, "POOL", f.pool, "GROUP", f.group, "EXT", f.ext).Replace(v)
 		}
 		for range 1 + rnd.IntN(3) {
 			v := odd[rnd.IntN(len(odd))]
@@ -195,6 +212,30 @@ func consistent(t *testing.T, w *world) {
 		unique(fmt.Sprintf("subnet key %d", s.Key), string(id))
 		if _, ok := tables.Networks.Get(r, s.Network); !ok {
 			t.Errorf("subnet %s: no network", id)
+		}
+		if s.Pool == "" {
+			continue
+		}
+		p, ok := tables.SubnetPools.Get(r, s.Pool)
+		if !ok || !slices.ContainsFunc(p.Prefixes, func(x netip.Prefix) bool { return x.Bits() <= s.CIDR.Bits() && x.Contains(s.CIDR.Addr()) }) {
+			t.Errorf("subnet %s: %s is not of pool %s, %v", id, s.CIDR, s.Pool, p.Prefixes)
+		}
+		for o := range tables.SubnetsByPool.By(r, string(s.Pool)) {
+			if o.ID != id && o.CIDR.Overlaps(s.CIDR) {
+				t.Errorf("subnets %s and %s: %s and %s of pool %s", id, o.ID, s.CIDR, o.CIDR, s.Pool)
+			}
+		}
+	}
+	for id, p := range tables.RBACPolicies.All(r) {
+		unique("grant "+tables.RBACGrant(p.Kind, p.Object, p.Action, p.Target), string(id))
+		who := &view{r: r, api: w.api, admin: true}
+		if _, err := shareables[p.Kind].owner(who, p.Object); err != nil {
+			t.Errorf("policy %s: %v", id, err)
+		}
+	}
+	for id, p := range tables.SubnetPools.All(r) {
+		if _, ok := tables.AddressScopes.Get(r, p.Scope); p.Scope != "" && !ok {
+			t.Errorf("pool %s: no scope %s", id, p.Scope)
 		}
 	}
 	for id, p := range tables.Ports.All(r) {
