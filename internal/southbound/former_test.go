@@ -35,6 +35,7 @@ func TestFormerSetsAreForgotten(t *testing.T) {
 	s.commit(func(tx *store.Txn) {
 		network(tx)
 		for i, g := range []model.SecurityGroupID{"g1", "g2", "g3"} { // each with another flow, so that a change has to be confirmed
+			tables.SecurityGroups.Put(tx, g, model.SecurityGroup{ID: g, SecurityGroupPlane: model.SecurityGroupPlane{Stateful: true}})
 			id := model.SecurityGroupRuleID(g) + "-rule"
 			tables.Rules.Put(tx, id, model.SecurityGroupRule{ID: id, RulePlane: model.RulePlane{Key: model.Key(i + 1), Group: g,
 				Direction: model.Egress, Ethertype: model.EtherIPv4, Protocol: fmt.Sprint(200 + i)}})

@@ -374,7 +374,8 @@ func (rs *Resource[T]) createOne(w *work, in *values) (T, error) {
 	if err != nil {
 		return none, err
 	}
-	return o, rs.takeAdded(w, &o, in, true)
+	err = rs.takeAdded(w, &o, in, true)
+	return o, err
 }
 
 // takeAdded gives an object the values of attributes that say themselves how, and in a create puts it again if there are any.
@@ -419,7 +420,8 @@ func (rs *Resource[T]) serveUpdate(rq *request, id string) error {
 		if err != nil {
 			return now, err
 		}
-		return now, rs.takeAdded(w, &now, in, false)
+		err = rs.takeAdded(w, &now, in, false)
+		return now, err
 	}, func(v *view, o *T) error { return rq.answer(http.StatusOK, rs.one(v, o, nil)) })
 }
 
