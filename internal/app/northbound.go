@@ -35,7 +35,7 @@ func (s *Server) openNorthbound(a *alloc.Allocator, logs *logs) {
 	})
 	s.rest = restconf.New(restconf.Config{
 		Store: s.store, Auth: s.users.Authenticate, Ready: s.loaded.Load, Profile: s.cfg.Profile,
-		PortStatus: s.cfg.Northbound == odlMaster && !s.cfg.ODLNoPortStatus, Log: logs.logger("restconf"),
+		PortStatus: s.cfg.Northbound == odlMaster && !s.cfg.ODLNoPortStatus, Online: s.hub.Connected, Log: logs.logger("restconf"),
 	})
 }
 
