@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
 
+	"nagare/internal/alloc"
 	"nagare/internal/model"
 	"nagare/internal/store"
 	"nagare/internal/tables"
@@ -195,5 +197,29 @@ func TestStatus(t *testing.T) {
 	p := model.Port{PortPlane: model.PortPlane{DeviceOwner: "network:dhcp", AdminStateUp: true}}
 	if got := PortStatus(w.st.Snapshot(), &p, false); got != "DOWN" {
 		t.Errorf("a DHCP port that nobody serves is %s", got)
+	}
+}
+
+// TestRelease: should our own API own the intent again, it finds the addresses that ports have left.
+func TestRelease(t *testing.T) {
+	w := cloud(t)
+	take := func() (a netip.Addr) {
+		w.commit(func(tx *store.Txn) {
+			s, _ := tables.Subnets.Get(tx, subA)
+			a, _ = alloc.Address(tx, s, netip.Addr{})
+		})
+		return a
+	}
+	first := take()
+	w.do("POST", "/ports", portBody(portA, macA, first.String(), ""), 201)
+	second := take()
+	w.do("POST", "/ports", portBody(portB, macB, second.String(), ""), 201)
+	w.do("PUT", "/ports/"+portA, `{"port":{"fixed_ips":[]}}`, 200)
+	if got := take(); got != first {
+		t.Errorf("after an update: %s, want %s", got, first)
+	}
+	w.do("DELETE", "/ports/"+portB, "", 204)
+	if got := take(); got != second && got != first {
+		t.Errorf("after a removal: %s, want %s", got, second)
 	}
 }

@@ -4,10 +4,12 @@ package odl
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"nagare/internal/alloc"
 	"nagare/internal/model"
+	"nagare/internal/store"
 	"nagare/internal/tables"
 )
 
@@ -71,6 +73,12 @@ func TestRouter(t *testing.T) {
 	if !placed() {
 		t.Error("R1: the gateway has no place though its port is there")
 	}
+	// Until the port was there the client's word was shown; from now on it is what the port has.
+	w.do("PUT", "/ports/"+gwPort, portOn(gwPort, extNet, subExt, "fa:16:3e:00:01:01", "172.16.1.9", "network:router_gateway", routerA), 200)
+	if info := fmt.Sprint(w.show("routers", routerA)["external_gateway_info"]); !strings.Contains(info, "172.16.1.9") || strings.Contains(info, "172.16.1.3") {
+		t.Errorf("R1: %s", info)
+	}
+	w.do("PUT", "/ports/"+gwPort, portOn(gwPort, extNet, subExt, "fa:16:3e:00:01:01", "172.16.1.3", "network:router_gateway", routerA), 200)
 	// R2: a port is all that it needs.
 	w.wantFlows("R2", false, "compute", "table=60", "10.0.0.")
 	w.do("POST", "/ports", portOn(ifPort, netA, subA, "fa:16:3e:00:01:02", "10.0.0.1", "network:router_interface", routerA), 201)
@@ -152,6 +160,14 @@ func TestFloatingIP(t *testing.T) {
 	w.do("PUT", "/floatingips/"+floatA, floatBody(portA, "10.0.0.5", routerA, "ACTIVE"), 200)
 	w.wantFlows("F2", true, "controller", "nw_dst=172.16.1.4", "nat(dst=10.0.0.5)")
 	w.wantFlows("F2", true, "controller", "nw_src=10.0.0.5", "nat(src=172.16.1.4)")
+	observe := func() {
+		w.commit(func(tx *store.Txn) {
+			tables.Statuses.Put(tx, floatA, model.PortStatus{Port: floatA, Status: model.StatusActive, Node: "controller"})
+		})
+	}
+	if observe(); w.show("floatingips", floatA)["status"] != "ACTIVE" {
+		t.Error("F2: what its node has reported is not told")
+	}
 	// F3: the association is gone from the body.
 	w.do("PUT", "/floatingips/"+floatA, `{"floatingip":{"id":"`+floatA+`","tenant_id":"`+tenant+`","floating_network_id":"`+extNet+`","floating_ip_address":"172.16.1.4","status":"DOWN"}}`, 200)
 	if f := fip(); f.Port != "" || f.Fixed.IsValid() || f.Router != "" {
@@ -159,6 +175,9 @@ func TestFloatingIP(t *testing.T) {
 	}
 	w.wantFlows("F3", false, "controller", "172.16.1.4", "10.0.0.5")
 	w.do("PUT", "/floatingips/"+floatA, floatBody(portA, "10.0.0.5", routerA, "ACTIVE"), 200)
+	if s := w.show("floatingips", floatA)["status"]; s != "DOWN" {
+		t.Errorf("F2: no node has confirmed the new association, and it is %v", s)
+	}
 	w.do("DELETE", "/ports/"+fipPort, "", 204)
 	if fip().FloatPort != "" {
 		t.Errorf("F4: the floating IP has a port that is gone: %s", fip().FloatPort)
