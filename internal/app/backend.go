@@ -136,7 +136,7 @@ func (b backend) Topology(context.Context) (admin.Topology, error) {
 		for p := range tables.LocalPorts.Members(snap, string(id)) {
 			port, _ := tables.Ports.Get(snap, model.PortID(p))
 			status, _ := tables.Statuses.Get(snap, port.ID)
-			i, _ := tables.InterfacesByIface.First(snap, model.PlugKey(id, port.ID))
+			i, _ := tables.InterfacesByIface.First(snap, model.PlugKey(id, port.Carrier()))
 			tp := admin.TopologyPort{ID: p, Name: port.Name, Network: string(port.Network), MAC: port.MAC.String(), OFPort: i.OFPort, Status: status.Status}
 			for _, f := range port.FixedIPs {
 				tp.Addresses = append(tp.Addresses, f.Addr.String())
@@ -177,7 +177,7 @@ func (b backend) ExplainPort(ctx context.Context, id string) (admin.PortReport, 
 	status, _ := tables.Statuses.Get(snap, p.ID)
 	r := admin.PortReport{ID: string(p.ID), Name: p.Name, Network: string(p.Network), MAC: p.MAC.String(), Host: string(p.Host),
 		Status: status.Status, Commit: commitOf(snap, "port", string(p.ID)), Flows: []admin.Explanation{}, Plugged: []string{}}
-	for pl := range tables.PlugsByPort.By(snap, string(p.ID)) {
+	for pl := range tables.PlugsByPort.By(snap, string(p.Carrier())) {
 		r.Plugged = append(r.Plugged, string(pl.Node))
 		if pl.Node != p.Host {
 			r.Problems = append(r.Problems, fmt.Sprintf("node %s reports an interface with this iface-id, but the port's host is %q", pl.Node, p.Host))
@@ -194,7 +194,7 @@ func (b backend) ExplainPort(ctx context.Context, id string) (admin.PortReport, 
 	case !located && !p.AdminStateUp:
 		r.Advice = "the port is administratively down"
 	case !located:
-		r.Advice = fmt.Sprintf("no interface with iface-id %s on node %s: plug it (external_ids:iface-id) or look at `nagare nodes`", p.ID, p.Host)
+		r.Advice = fmt.Sprintf("no interface with iface-id %s on node %s: plug it (external_ids:iface-id) or look at `nagare nodes`", p.Carrier(), p.Host)
 	}
 	nodes, err := b.s.hub.Nodes(ctx)
 	if err != nil {

@@ -307,3 +307,30 @@ func TestTraceRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestTraceTrunk: a sub-port's packets enter with its tag by the parent's interface, and reach it so.
+func TestTraceTrunk(t *testing.T) {
+	b := traced(t, netvirt.Options{})
+	settle(t, b, func(tx *store.Txn) {
+		parent, _ := tables.PortsByName.First(tx, "net01-compute")
+		p, _ := tables.PortsByName.First(tx, "phys-compute") // any network will do
+		p.ID, p.Name, p.MAC, p.Parent, p.VLAN, p.PortSecurity, p.SecurityGroups = "sub", "sub", model.MustMAC("fa:16:3e:00:00:55"), parent.ID, 10, false, nil
+		p.FixedIPs = []model.FixedIP{{Subnet: p.FixedIPs[0].Subnet, Addr: netip.MustParseAddr("10.1.0.55")}}
+		var err error
+		if p.Key, err = alloc.NextKey(tx, alloc.Port); err != nil {
+			t.Fatal(err)
+		}
+		if err := alloc.PutPort(tx, p); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for text, want := range map[string]string{
+		"sub tcp/8080 to phys-controller": "delivered to port phys-controller",
+		"phys-controller icmp to sub":     "delivered to port sub",
+	} {
+		tr, err := b.Trace(t.Context(), ask(text))
+		if err != nil || !strings.Contains(tr.Verdict.Text, want) {
+			t.Errorf("%s: %+v, %v; want %q", text, tr.Verdict, err, want)
+		}
+	}
+}

@@ -197,6 +197,11 @@ func (f *fabric) beyond(from *sim.Switch, port uint32, p sim.Packet) (x sim.Exit
 	l := f.leadOf(s, port)
 	switch {
 	case l.port != "":
+		if tci := p.Uint(openflow.FieldVLANVID); tci != 0 { // the port is the parent of a trunk
+			if sub, ok := tables.SubPortsByVLAN.First(f.snap, tables.SubPortKey(l.port, uint16(tci&0xfff))); ok {
+				l.port = sub.ID
+			}
+		}
 		x.To = []string{string(l.port)}
 	case l.tunnel.Name != "":
 		f.tunnel(&x, s, l.tunnel, p)
@@ -371,7 +376,7 @@ func (f *fabric) startOf(q *admin.TraceQuery) (s start, err error) {
 
 // plugged is where a port's packets come in; the error says why they come nowhere.
 func (f *fabric) plugged(p model.Port) (s start, err error) {
-	i, ok := tables.InterfacesByIface.First(f.snap, model.PlugKey(p.Host, p.ID))
+	i, ok := tables.InterfacesByIface.First(f.snap, model.PlugKey(p.Host, p.Carrier()))
 	switch {
 	case p.Host == "" && p.IsRouterPort():
 		err = fmt.Errorf("port %s is a router's and on no node: trace from a port of an instance", called(&p))

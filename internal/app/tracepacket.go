@@ -157,6 +157,9 @@ func (s *sent) complete(r store.Reader, said flow.Match, from *model.Port) {
 	if missing(openflow.FieldEthSrc) && from.ID != "" {
 		p.SetBytes(openflow.FieldEthSrc, from.MAC[:])
 	}
+	if missing(openflow.FieldVLANVID) && from.IsSubPort() {
+		p.SetBytes(openflow.FieldVLANVID, []byte{byte(0x10 | from.VLAN>>8), byte(from.VLAN)})
+	}
 	if ip && missing(src) && from.ID != "" {
 		if own, ok := ownAddress(r, from, p.Addr(dst)); ok {
 			p.SetBytes(src, own.AsSlice())

@@ -27,7 +27,8 @@ func TestGophercloudAcceptance(t *testing.T) {
 	external := externalNetwork(t, c)
 	const base = "github.com/gophercloud/gophercloud/v2/internal/acceptance/openstack/networking/v2"
 	args := []string{"test", "-json", "-count=1", "-p", "1", "-tags", "acceptance", base, base + "/extensions"}
-	for _, suite := range []string{"agents", "layer3", "networkipavailabilities", "quotas", "rbacpolicies", "subnetpools"} {
+	for _, suite := range []string{"agents", "layer3", "networkipavailabilities", "qos/policies", "qos/rules", "qos/ruletypes", "quotas", "rbacpolicies", "subnetpools",
+		"trunk_details", "trunks"} {
 		args = append(args, base+"/extensions/"+suite)
 	}
 	cmd := exec.Command("go", args...)

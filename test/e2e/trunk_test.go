@@ -35,7 +35,8 @@ func TestTrunk(t *testing.T) {
 	r.parent = s.newGuest(r.admin, r.admin, "parent", red, compute, nil)
 	r.red = s.newGuest(r.admin, r.admin, "red", red, compute, nil)
 	r.blue = s.newGuest(r.admin, r.admin, "blue", blue, controller, nil)
-	for _, g := range []*guest{r.parent, r.red, r.blue} {
+	bare := s.newGuest(r.admin, r.admin, "bare", red, controller, fields{"port_security_enabled": false, "security_groups": []string{}})
+	for _, g := range []*guest{r.parent, r.red, r.blue, bare} {
 		r.watch[g.name] = s.watch(g.name, "eth0")
 	}
 	var made struct{ Trunk struct{ ID string } }
@@ -230,10 +231,12 @@ func (r *ride) attacks(s *site, sub, wide *guest) {
 			send(o, wide.mac, wide.ip, [2]int{etherVLAN, 30})
 			send(o, r.parent.mac, r.parent.ip)
 			send(o, sub.mac, sub.ip, [2]int{etherVLAN, 10})
-			if r.watch[r.blue.name].wait(o, settleWithin/20) && r.watch[r.red.name].wait(o, settleWithin/20) {
-				return nil
+			for _, to := range []string{r.blue.name, r.red.name, "bare"} {
+				if !r.watch[to].wait(o, settleWithin/20) {
+					return fmt.Errorf("%s has not got it", to)
+				}
 			}
-			return errors.New("it does not")
+			return nil
 		})
 	}
 	// Everybody's groups admit everything, so that nothing else stops what is sent here.
