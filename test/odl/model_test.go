@@ -53,11 +53,11 @@ func (r *run) play(ctx context.Context, changes, share int) {
 		switch r.Rnd.IntN(40) {
 		case 0:
 			r.Die()
-		case 1:
+		case 1, 6:
 			if r.kill != nil {
 				r.kill()
 			}
-		case 2:
+		case 2, 7, 8:
 			r.Pass(ctx, MaintenanceEvery)
 			_ = r.N.Maintain(ctx) // errors are the faults'
 		case 3:

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"reflect"
 	"strings"
 	"testing"
@@ -32,19 +33,22 @@ func (r *run) judge(ctx context.Context, s *server) error {
 // has exactly what Neutron wants.
 func TestConverges(t *testing.T) {
 	ctx := t.Context()
-	var sent, refused, deaths, wipes int
+	var sent, refused, syncs, deaths, wipes int
 	for seed := range uint64(histories) {
 		s := newServer(t, inMemory())
 		r := newRun(seed, s)
 		r.kill = func() {
-			switch dies := r.Rnd.IntN(7); {
+			switch dies := r.Rnd.IntN(8); {
 			case dies == 0 && !r.N.canaryQueued():
 				// In the middle of a full synchronisation it would be for good: the canary would come to the empty store.
 				s.wipe()
 				wipes++
-			case dies < 3:
+			case dies == 1 && !r.N.canaryQueued():
+				// As an operator does who wants everything sent again.
+				_, _, _ = r.N.do(ctx, http.MethodDelete, "networks/"+Canary, nil)
+			case dies < 4:
 				s.kill()
-			case dies < 5:
+			case dies < 6:
 				s.arm(beforeWrite)
 			default:
 				s.arm(afterWrite)
@@ -54,15 +58,15 @@ func TestConverges(t *testing.T) {
 		if err := r.judge(ctx, s); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
-		sent, refused, deaths = sent+r.N.Sent, refused+r.N.Refused, deaths+s.deaths
+		sent, refused, syncs, deaths = sent+r.N.Sent, refused+r.N.Refused, syncs+r.N.Syncs, deaths+s.deaths
 		if err := s.st.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if refused < histories || deaths < histories/2 || wipes < histories/10 {
-		t.Errorf("too little happened to prove much: %d attempts, %d refused, %d deaths of the server, %d losses of all it had", sent, refused, deaths, wipes)
+	if refused < histories || deaths < histories/2 || wipes < histories/10 || syncs < histories*11/10 {
+		t.Errorf("too little happened to prove much: %d attempts, %d refused, %d full synchronisations, %d deaths of the server, %d losses of all it had", sent, refused, syncs, deaths, wipes)
 	}
-	t.Logf("%d attempts, %d refused, %d deaths of the server, %d losses of all it had", sent, refused, deaths, wipes)
+	t.Logf("%d attempts, %d refused, %d full synchronisations, %d deaths of the server, %d losses of all it had", sent, refused, syncs, deaths, wipes)
 }
 
 // TestFullSync: a server that has lost everything gets it all back, the canary last; and one that has lost the canary alone gets

@@ -23,19 +23,17 @@ import (
 	"nagare/internal/tables"
 )
 
-// server is our northbound on a store whose log outlives it: a process that can be killed.
+// server is our northbound on a store whose log outlives it: a process that can be killed. One request is served at a time.
 type server struct {
 	t    testing.TB
 	open func() store.Options // where the log is
 
 	strict bool // answers as OpenDaylight did
 
-	mu      sync.Mutex
 	st      *store.Store
 	handler http.Handler
 	log     *mortal // of the living process; nil if its log cannot be watched
 	deaths  int
-	armed   moment // how the process is to die at its next write
 }
 
 // moment is when a process dies: before or after its write to the log took place.
