@@ -16,6 +16,7 @@ type kind uint8
 const (
 	announce kind = iota // a floating IP or a gateway, by its port, from a node
 	gateway              // ask for a subnet's gateway, as long as the node needs it
+	hasten               // ask for a subnet's gateway again, as long as nobody has heard of it
 	resolve              // ask for a next hop that a packet lacked, and from then on refresh
 	refresh              // ask for a next hop that is known
 	expire               // believe no answer about a next hop any more

@@ -257,7 +257,15 @@ func (e *Edge) do(ctx context.Context, r store.Reader, t *task, now time.Time) {
 		}
 		e.known[t.node][t.hop] = sent
 		t.at = now.Add(gatewayEvery)
+		if _, known := tables.Neighbours.Get(r, t.hop.Key()); !known && t.turn == 0 { // one frame may be lost, and packets wait
+			e.repeat(&task{what: hasten, node: t.node, hop: t.hop}, now)
+		}
+		t.turn = 1
 		e.agenda.put(t)
+	case hasten:
+		if _, known := tables.Neighbours.Get(r, t.hop.Key()); !known && e.ask(ctx, r, t, now) {
+			e.repeat(t, now)
+		}
 	case resolve:
 		_, known := tables.Neighbours.Get(r, t.hop.Key())
 		if known {

@@ -168,6 +168,20 @@ func (r *rig) known() string {
 	return strings.Join(out, " ")
 }
 
+// TestGatewaySilent asks again soon while nobody has answered, and no more once somebody has.
+func TestGatewaySilent(t *testing.T) {
+	r := newRig(t)
+	r.e.Confirmed(here)
+	const first = "0:here ask 172.16.1.1, 1:here ask 172.16.1.1, 3:here ask 172.16.1.1"
+	r.want("unheard", r.after(31*time.Second), first+", 30:here ask 172.16.1.1")
+	r.restart()
+	r.e.Confirmed(here)
+	r.want("at once", r.after(1500*time.Millisecond), "0:here ask 172.16.1.1, 1:here ask 172.16.1.1")
+	r.hears(hopOne, mac1)
+	r.want("heard", r.after(10*time.Second), "")
+	r.want("known", r.known(), "172.16.1.1="+mac1.String())
+}
+
 // TestGateway asks for a subnet's gateway at once, every thirty seconds, and no longer than needed; what is heard is kept.
 func TestGateway(t *testing.T) {
 	r := newRig(t)
@@ -338,12 +352,12 @@ func TestRun(t *testing.T) {
 		r.e.Confirmed(here)
 		time.Sleep(29 * time.Second)
 		synctest.Wait()
-		if got := strings.Join(r.sent, " "); strings.Count(got, "say") != 6 || strings.Count(got, "ask") != 1 {
+		if got := strings.Join(r.sent, " "); strings.Count(got, "say") != 6 || strings.Count(got, "ask") != 3 {
 			t.Errorf("sent %q", got)
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if got := strings.Join(r.sent, " "); strings.Count(got, "ask") != 2 {
+		if got := strings.Join(r.sent, " "); strings.Count(got, "ask") != 4 {
 			t.Errorf("sent %q", got)
 		}
 		cancel()
