@@ -184,27 +184,33 @@ func TestWhoMayUseTheNorthbound(t *testing.T) {
 	for _, role := range roles.Roles {
 		if role.Name == identity.RoleReader {
 			r.want(204, "PUT", identityURL+"projects/"+project+"/users/"+user+"/roles/"+role.ID, "", "X-Auth-Token", admin)
+			r.want(204, "PUT", identityURL+"system/users/"+user+"/roles/"+role.ID, "", "X-Auth-Token", admin)
 		}
 	}
-	watcher := r.login2("watcher", "watching", "watched")
-	r.want(200, "GET", r.nbi("networks"), "", "X-Auth-Token", watcher)
+	// One of a project may not even look, for what is here is of all projects.
+	watcher := r.login2("watcher", "watching", `"project":{"name":"watched","domain":{"id":"default"}}`)
+	r.want(403, "GET", r.nbi("networks"), "", "X-Auth-Token", watcher)
+	system := r.login2("watcher", "watching", `"system":{"all":true}`)
+	r.want(200, "GET", r.nbi("networks"), "", "X-Auth-Token", system)
 	for _, c := range calls[2:5] {
 		r.want(403, c[0], c[1], c[2], "X-Auth-Token", watcher)
+		r.want(403, c[0], c[1], c[2], "X-Auth-Token", system)
 	}
 	if b := r.want(200, "GET", r.nbi("networks"), "", "X-Auth-Token", admin); count(t, b) != 0 {
 		t.Errorf("a reader made something: %s", b)
 	}
-	for _, secret := range []string{password, "watching", admin, watcher} {
+	for _, secret := range []string{password, "watching", admin, watcher, system} {
 		if strings.Contains(r.log(), secret) {
 			t.Error("the log has a secret")
 		}
 	}
 }
 
-// login2 gives a token for a project whose name is not the user's.
-func (r *running) login2(user, password, project string) string {
+// login2 gives a token for a scope.
+func (r *running) login2(user, password, scope string) string {
 	r.t.Helper()
-	body := strings.Replace(loginBody(user, password), `"project":{"name":"`+user, `"project":{"name":"`+project, 1)
+	body, _, _ := strings.Cut(loginBody(user, password), `"project":`)
+	body += scope + "}}}"
 	code, head, b := r.try("POST", r.url(r.cfg.IdentityPort)+"/v3/auth/tokens", body)
 	if code != 201 {
 		r.t.Fatalf("token for %s: %d %s", user, code, b)

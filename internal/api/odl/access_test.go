@@ -21,7 +21,7 @@ func TestAccess(t *testing.T) {
 		head        string
 	}{
 		{"nobody", "GET", 401, "Basic realm=\"nagare\""}, {"nobody", "POST", 401, "Basic realm=\"nagare\""},
-		{"reader", "GET", 200, ""}, {"reader", "POST", 403, ""}, {"member", "POST", 403, ""}, {"locked", "GET", 429, "2"}, {"broken", "GET", 503, "1"},
+		{"reader", "GET", 200, ""}, {"reader", "POST", 403, ""}, {"tenant", "GET", 403, ""}, {"tenant", "POST", 403, ""}, {"member", "GET", 403, ""}, {"member", "POST", 403, ""}, {"locked", "GET", 429, "2"}, {"broken", "GET", 503, "1"},
 		{"neutron", "POST", 201, ""}, {"admin", "POST", 201, ""},
 	} {
 		out := w.ask(c.who, c.method, "/networks", canaryBody)

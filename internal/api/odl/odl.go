@@ -131,6 +131,10 @@ func (rq *request) serve() error {
 	if rq.query, err = url.ParseQuery(rq.r.URL.RawQuery); err != nil {
 		return badRequest("The query string is malformed")
 	}
+	if !mayRead(&rq.who) {
+		return fail(http.StatusForbidden, "PolicyNotAuthorized", "%s is disallowed: what is here is of all projects, and user %s has neither the role %s nor %s, nor %s of the whole system.",
+			rq.action(), show(rq.who.UserName), identity.RoleAdmin, identity.RoleService, identity.RoleReader)
+	}
 	if m := rq.r.Method; m != http.MethodGet && m != http.MethodHead {
 		if err := rq.mayWrite(); err != nil {
 			return err
@@ -150,6 +154,11 @@ func (rq *request) unauthorized(err error) error {
 		return fail(http.StatusUnauthorized, "Unauthorized", "This request needs the name and password of a user of nagare, by HTTP Basic authentication.")
 	}
 	return err
+}
+
+// mayRead reports whether the caller may see what is of all projects. A reader of one project may not.
+func mayRead(p *identity.Principal) bool {
+	return p.IsAdmin() || p.IsService() || p.ProjectID == "" && p.HasRole(identity.RoleReader)
 }
 
 // mayWrite refuses a change that the caller may not make, or nobody here.

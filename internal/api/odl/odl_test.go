@@ -25,6 +25,7 @@ var people = map[string]identity.Principal{
 	"neutron": {UserID: "u-neutron", UserName: "neutron", Roles: []string{identity.RoleService}},
 	"admin":   {UserID: "u-admin", UserName: "admin", Roles: []string{identity.RoleAdmin}},
 	"reader":  {UserID: "u-reader", UserName: "reader", Roles: []string{identity.RoleReader}},
+	"tenant":  {UserID: "u-tenant", UserName: "tenant", ProjectID: "p", Roles: []string{identity.RoleReader, "member"}},
 	"member":  {UserID: "u-member", UserName: "member", Roles: []string{"member"}},
 }
 

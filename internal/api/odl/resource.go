@@ -266,38 +266,20 @@ func (c *core[T]) create(w *work, it *item[T]) error {
 	return c.write(w, it, &old)
 }
 
-// write stores an object and what the model does not hold of it.
+// write stores an object and what the model does not hold of it. A repetition only reads: a full sync sends everything again.
 func (c *core[T]) write(w *work, it *item[T], old *T) error {
 	now := it.o
-	s := c.std(&now)
-	if old != nil {
-		was := c.std(old)
-		if c.keep != nil {
-			c.keep(&now, old, it.in)
-		}
-		if s.Project == "" {
-			s.Project = was.Project
-		}
-		if it.in.rev == nil {
-			s.RevisionNo = was.RevisionNo
-		}
+	if old == nil || !c.settle(w, it, &now, old) {
+		s := c.std(&now)
 		if s.CreatedAt.IsZero() {
-			s.CreatedAt = was.CreatedAt
+			s.CreatedAt = w.now
 		}
-		if s.UpdatedAt.IsZero() { // a repetition changes nothing, not even the time
-			if s.UpdatedAt = was.UpdatedAt; !reflect.DeepEqual(&now, old) {
-				s.UpdatedAt = w.now
-			}
+		if s.UpdatedAt.IsZero() {
+			s.UpdatedAt = s.CreatedAt
 		}
-	}
-	if s.CreatedAt.IsZero() {
-		s.CreatedAt = w.now
-	}
-	if s.UpdatedAt.IsZero() {
-		s.UpdatedAt = s.CreatedAt
-	}
-	if err := c.put(w, &now, old); err != nil {
-		return err
+		if err := c.put(w, &now, old); err != nil {
+			return err
+		}
 	}
 	w.putForeign(it.foreign, it.has)
 	for _, put := range it.parts {
@@ -308,13 +290,42 @@ func (c *core[T]) write(w *work, it *item[T], old *T) error {
 	return nil
 }
 
+// settle gives an object what the body of a change leaves out, and reports whether it is the old one then.
+func (c *core[T]) settle(w *work, it *item[T], now, old *T) (same bool) {
+	s, was := c.std(now), c.std(old)
+	if c.keep != nil {
+		c.keep(now, old, it.in)
+	}
+	if s.Project == "" {
+		s.Project = was.Project
+	}
+	if it.in.rev == nil {
+		s.RevisionNo = was.RevisionNo
+	}
+	if s.CreatedAt.IsZero() {
+		s.CreatedAt = was.CreatedAt
+	}
+	told := !s.UpdatedAt.IsZero()
+	if !told { // a repetition changes nothing, not even the time
+		s.UpdatedAt = was.UpdatedAt
+	}
+	if reflect.DeepEqual(now, old) {
+		return true
+	}
+	if !told {
+		s.UpdatedAt = w.now
+	}
+	return false
+}
+
 // putForeign writes a record of what the model does not hold, or removes it.
 func (w *work) putForeign(f model.Foreign, has bool) {
 	key := model.ForeignKey(f.Kind, f.ID)
-	if has {
-		tables.Foreign.Put(w.tx, key, f)
-	} else {
+	switch was, had := tables.Foreign.Get(w.tx, key); {
+	case !has && had:
 		tables.Foreign.Delete(w.tx, key)
+	case has && (!had || was != f):
+		tables.Foreign.Put(w.tx, key, f)
 	}
 }
 
