@@ -70,10 +70,12 @@ var layers = []layer{
 	{pkg: "internal/southbound/...", may: []string{"internal/model", "internal/store", "internal/tables", "internal/alloc", "internal/flow",
 		"internal/pipeline", "internal/compile", "internal/netvirt", "openflow", "ovsdb"},
 		reason: "brings desired state to switches and facts back; a request handler within reach would make it imperative"},
+	{pkg: "internal/policy", may: []string{},
+		reason: "reads and evaluates check strings; whose rules they are, and of which objects, its callers say"},
 	{pkg: "internal/api/jsonbody", std: true,
 		reason: "reads and writes JSON bodies for every adapter; knows none of their objects"},
 	{pkg: "internal/api/neutron", may: []string{"internal/model", "internal/store", "internal/tables", "internal/alloc",
-		"internal/identity", "internal/api/jsonbody", "internal/responder/dhcpopt"},
+		"internal/identity", "internal/policy", "internal/api/jsonbody", "internal/responder/dhcpopt"},
 		reason: "an adapter turns a request into one store transaction; it never touches a switch, so it knows no switch protocol"},
 	{pkg: "internal/api/neutron/gen", may: []string{"internal/api/neutron"},
 		reason: "writes docs/api.md from the declarations"},
@@ -133,7 +135,7 @@ var reserved = []struct {
 // Rules, the pipeline and flows are pure (snapshot in, desired state out), so
 // that from-scratch and incremental compilation agree.
 var (
-	pure    = []string{"internal/flow/...", "internal/pipeline", "internal/netvirt", "internal/tables", "internal/model"}
+	pure    = []string{"internal/flow/...", "internal/pipeline", "internal/netvirt", "internal/tables", "internal/model", "internal/policy"}
 	impure  = []string{"os", "os/...", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "log/slog", "log"}
 	purpose = "pure packages have no randomness, I/O or logs (compile is a function of the snapshot)"
 )
