@@ -61,6 +61,10 @@ func TestSharing(t *testing.T) {
 		policy := "/v2.0/rbac-policies/" + p
 		w.refuse("demo", "DELETE", policy, "", 409, "RbacPolicyInUse", "")
 		w.refuse("demo", "PUT", policy, `{"rbac_policy":{"target_tenant":"p-third"}}`, 409, "RbacPolicyInUse", "")
+		// What is in use can be shared with more.
+		w.do("admin", "PUT", policy, `{"rbac_policy":{"target_tenant":"*"}}`, 200)
+		w.refuse("admin", "PUT", policy, `{"rbac_policy":{"target_tenant":"p-third"}}`, 409, "RbacPolicyInUse", "")
+		w.do("admin", "PUT", policy, `{"rbac_policy":{"target_tenant":"p-other"}}`, 200)
 		// A policy for everybody covers the use, and then the use holds it in turn.
 		all := w.grant("admin", k.kind, id, "access_as_shared", "*")
 		if shared("demo") != true || !lists("demo") {
@@ -81,6 +85,20 @@ func TestSharing(t *testing.T) {
 		if n := tables.RBACPolicies.Len(w.st.Snapshot()); n != 0 {
 			t.Errorf("%s: %d policies left", k.kind, n)
 		}
+	}
+}
+
+// TestSharedGroup: who may wear a group may not say what it allows.
+func TestSharedGroup(t *testing.T) {
+	w := newWorld(t)
+	g := w.make("demo", "security-groups", "security_group", `"name":"g"`)
+	body := `{"security_group_rule":{"security_group_id":"` + g + `","direction":"ingress"}}`
+	w.refuse("other", "POST", "/v2.0/security-group-rules", body, 404, "SecurityGroupNotFound", "")
+	w.grant("demo", "security_group", g, "access_as_shared", "p-other")
+	w.refuse("other", "POST", "/v2.0/security-group-rules", body, 403, "PolicyNotAuthorized", "rule:create_security_group_rule is disallowed by policy")
+	w.do("demo", "POST", "/v2.0/security-group-rules", body, 201)
+	if m := w.do("other", "GET", "/v2.0/security-groups/"+g, "", 200); len(dig(m, "security_group", "security_group_rules").([]any)) != 3 {
+		t.Errorf("the group as its target sees it: %v", m)
 	}
 }
 
