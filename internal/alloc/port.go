@@ -12,8 +12,8 @@ import (
 	"nagare/internal/tables"
 )
 
-// PutPort writes a port together with what is allocated to it by where it is and what it wears: its slot on its node and its
-// set of groups. A trunk's sub-port is where its parent is, and follows it. Whoever writes ports does it by PutPort and
+// PutPort writes a port together with what is allocated to it by where it is and what it wears: a slot on each node that it is
+// bound to, and its set of groups. A trunk's sub-port is where its parent is, and follows it. Whoever writes ports does it by PutPort and
 // DeletePort, else their zones and group sets go astray. The error
 // is an *ExhaustedError.
 func PutPort(tx *store.Txn, p model.Port) error {
@@ -27,13 +27,20 @@ func PutPort(tx *store.Txn, p model.Port) error {
 	}
 	if p.IsSubPort() {
 		parent, _ := tables.Ports.Get(tx, p.Parent)
-		p.Host = parent.Host
+		p.Host, p.Standby = parent.Host, parent.Standby
+	} else {
+		p.Bindings, p.Standby = bindingsOf(&p)
 	}
-	if had && old.Host != p.Host {
-		freeSlot(tx, old.Host, p.ID)
+	moved := had && (old.Host != p.Host || !slices.Equal(old.Standby, p.Standby))
+	if moved {
+		for n := range old.Hosts {
+			if !p.LivesOn(n) {
+				freeSlot(tx, n, p.ID)
+			}
+		}
 	}
-	if p.Host != "" {
-		if err := takeSlot(tx, p.Host, p.ID); err != nil {
+	for n := range p.Hosts {
+		if err := takeSlot(tx, n, p.ID); err != nil {
 			return err
 		}
 	}
@@ -41,10 +48,28 @@ func PutPort(tx *store.Txn, p model.Port) error {
 	if had && old.GroupSet != p.GroupSet {
 		leaveGroupSet(tx, p.ID, old.GroupSet)
 	}
-	if had && old.Host != p.Host {
+	if moved {
 		return moveSubPorts(tx, p.ID)
 	}
 	return nil
+}
+
+// bindingsOf are a port's inactive bindings, but for one to the host where it is now, and their hosts in order. A port that is
+// nowhere is not elsewhere either.
+func bindingsOf(p *model.Port) (bindings []model.Binding, hosts []model.NodeID) {
+	if len(p.Bindings) == 0 {
+		return nil, nil
+	}
+	for _, b := range p.Bindings {
+		if b.Host == p.Host {
+			continue
+		}
+		if bindings = append(bindings, b); p.Host != "" {
+			hosts = append(hosts, b.Host)
+		}
+	}
+	slices.Sort(hosts)
+	return bindings, hosts
 }
 
 // moveSubPorts has the ports that a trunk carries follow their parent.
@@ -85,7 +110,9 @@ func DeletePort(tx *store.Txn, id model.PortID) bool {
 		return false
 	}
 	tables.Ports.Delete(tx, id)
-	freeSlot(tx, p.Host, id)
+	for n := range p.Hosts {
+		freeSlot(tx, n, id)
+	}
 	dropGroupSet(tx, p.GroupSet)
 	if f, ok := tables.FormerSets.Get(tx, id); ok {
 		ForgetFormerSet(tx, id, f.Set)

@@ -74,7 +74,7 @@ func (b backend) Nodes(ctx context.Context) ([]admin.Node, error) {
 			v.Faults = append(v.Faults, admin.Fault{Kind: f.Kind, Object: f.Object, Rule: f.Rule, Reason: f.Reason})
 		}
 		for p := range tables.PlugsByNode.By(snap, string(n.ID)) {
-			if port, ok := tables.Ports.Get(snap, p.Port); ok && port.Host != n.ID {
+			if port, ok := tables.Ports.Get(snap, p.Port); ok && !port.LivesOn(n.ID) {
 				v.Conflicts = append(v.Conflicts, fmt.Sprintf("port %s is plugged here, but its host is %q", p.Port, port.Host))
 			}
 		}
@@ -179,7 +179,7 @@ func (b backend) ExplainPort(ctx context.Context, id string) (admin.PortReport, 
 		Status: status.Status, Commit: commitOf(snap, "port", string(p.ID)), Flows: []admin.Explanation{}, Plugged: []string{}}
 	for pl := range tables.PlugsByPort.By(snap, string(p.Carrier())) {
 		r.Plugged = append(r.Plugged, string(pl.Node))
-		if pl.Node != p.Host {
+		if !p.LivesOn(pl.Node) {
 			r.Problems = append(r.Problems, fmt.Sprintf("node %s reports an interface with this iface-id, but the port's host is %q", pl.Node, p.Host))
 		}
 	}

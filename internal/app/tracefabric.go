@@ -158,7 +158,7 @@ func (f *fabric) leadOf(s *site, port uint32) (l lead) {
 		return l
 	}
 	l.name = i.Name
-	if p, located := tables.Located(f.snap, i.IfaceID); i.IfaceID != "" && located && p.Host == s.id {
+	if p, ok := f.portAt(s.id, i.IfaceID); ok {
 		l.port = p.ID
 		return l
 	}
@@ -178,6 +178,12 @@ func (f *fabric) leadOf(s *site, port uint32) (l lead) {
 		}
 	}
 	return l
+}
+
+// portAt gives the port that an interface of a node has the iface-id of, if it is located there.
+func (f *fabric) portAt(node model.NodeID, iface model.PortID) (model.Port, bool) {
+	p, ok := tables.Ports.Get(f.snap, iface)
+	return p, ok && tables.LocatedOn(f.snap, &p, node)
 }
 
 // peerOf finds the other end of a patch among the node's rows.
@@ -367,7 +373,7 @@ func (f *fabric) startOf(q *admin.TraceQuery) (s start, err error) {
 		return s, fmt.Errorf("node %s has no interface %s on br-int: %w", q.Node, q.InPort, admin.ErrNotFound)
 	}
 	for i := range tables.InterfacesByNode.By(f.snap, q.Node) {
-		if p, ok := tables.Located(f.snap, i.IfaceID); i.OFPort == s.port && i.IfaceID != "" && ok && p.Host == s.node {
+		if p, ok := f.portAt(s.node, i.IfaceID); ok && i.OFPort == s.port {
 			s.from = p
 		}
 	}

@@ -164,7 +164,7 @@ func partOf(t pipeline.TableID, s *sim.Step) string {
 func (f *fabric) refused(node string, p *sim.Packet, l *leg) (why, remedy string) {
 	s := f.nodes[node]
 	i, known := s.names[p.InPort()]
-	owner, located := tables.Located(f.snap, i.IfaceID)
+	owner, located := f.portAt(model.NodeID(node), i.IfaceID)
 	switch mac := macOf(p, openflow.FieldEthSrc); {
 	case !known:
 		return fmt.Sprintf("br-int of node %s has no port %d", node, p.InPort()), "see `nagare topology`"
@@ -174,7 +174,7 @@ func (f *fabric) refused(node string, p *sim.Packet, l *leg) (why, remedy string
 			return fmt.Sprintf("no network with a port on node %s has frames like this on physical network %s", node, lead.wire), ""
 		}
 		return fmt.Sprintf("interface %s belongs to no port, and no network shared with its other end has number %#x", i.Name, p.Uint(openflow.FieldTunID)), ""
-	case !located || string(owner.Host) != node:
+	case !located:
 		return fmt.Sprintf("interface %s has iface-id %s, but no such port is up on node %s", i.Name, i.IfaceID, node), fmt.Sprintf("see `nagare explain %s`", i.IfaceID)
 	case p.Uint(openflow.FieldVLANVID) != 0:
 		return fmt.Sprintf("port %s may send untagged frames only, and this one has a VLAN tag", called(&owner)), ""

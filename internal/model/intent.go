@@ -136,6 +136,7 @@ type PortPlane struct {
 	DeviceOwner    string            `json:"device_owner"`
 	Router         RouterID          `json:"router_id,omitempty"`       // whose interface or gateway it is, from its device_id
 	Host           NodeID            `json:"binding_host_id,omitempty"` // where the port lives; empty: nowhere yet
+	Standby        []NodeID          `json:"standby_hosts,omitempty"`   // where it lives too, by its inactive bindings; in order
 	PortSecurity   bool              `json:"port_security_enabled"`
 	SecurityGroups []SecurityGroupID `json:"security_groups"`
 	GroupSet       Key               `json:"group_set,omitempty"` // allocated: of SecurityGroups as a set; 0 for none
@@ -164,6 +165,7 @@ type Port struct {
 	DeviceID              string         `json:"device_id"`
 	VNICType              string         `json:"binding_vnic_type"`
 	Profile               map[string]any `json:"binding_profile,omitempty"`
+	Bindings              []Binding      `json:"bindings,omitempty"` // the inactive ones; Standby follows from them
 	DHCPOpts              []DHCPOpt      `json:"extra_dhcp_opts,omitempty"`
 	DNSName               string         `json:"dns_name,omitempty"`
 	DNSDomain             string         `json:"dns_domain,omitempty"`

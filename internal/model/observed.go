@@ -36,7 +36,7 @@ type Node struct {
 func (n *NodePlane) DatapathID() uint64 { return 0x00006e61<<32 | uint64(n.Key) }
 
 // Plug is the observed fact that an interface with a port's iface-id and an OpenFlow port number above 0 exists on a node.
-// It is persisted. One per (node, port); a Plug on a node that is not the port's host changes nothing and is reported.
+// It is persisted. One per (node, port); a Plug on a node that the port is not bound to changes nothing and is reported.
 type Plug struct {
 	Node  NodeID    `json:"node"`
 	Port  PortID    `json:"port"`
@@ -69,6 +69,8 @@ type PortStatus struct {
 	Reason string    `json:"reason,omitempty"`
 	Node   NodeID    `json:"node,omitempty"` // that serves it, of an ACTIVE gateway or floating IP
 	Since  time.Time `json:"since"`
+	// Ready are the hosts of inactive bindings on which the port is plugged and its flows are confirmed; in order.
+	Ready []NodeID `json:"ready_hosts,omitempty"`
 }
 
 // Values of PortStatus.Status.

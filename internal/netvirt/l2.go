@@ -47,6 +47,9 @@ func localPort(c *compile.Context) {
 		flow.M(flow.InPort(in), flow.EthSrc(p.MAC)),
 		flow.Do(flow.SetTunID(vni), flow.LoadReg(0, fromPort), to(pipeline.Responder))))
 	c.Flow(entry(pipeline.Classifier, pipeline.PrioPortDrop, flow.M(flow.InPort(in)), flow.Do()))
+	if string(p.Host) != c.Node { // its active host is another: it sends from here, and receives there
+		return
+	}
 	c.Flow(entry(pipeline.L2Forward, pipeline.PrioUnicast,
 		flow.M(flow.TunID(vni), flow.EthDst(p.MAC)), flow.Do(flow.Output(in))))
 }

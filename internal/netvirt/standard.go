@@ -64,6 +64,7 @@ type local struct {
 	Net  uint64 // the logical network, as in tun_id
 	On   model.Network
 	Slot model.Slot // the port's place on this node
+	Away bool       // another node is its active host: it sends from here, and what is for it goes there
 }
 
 // localOf reads a port that is located on the context's node. ok is false as long as anything is missing that its flows need;
@@ -75,6 +76,7 @@ func localOf(c *compile.Context, id model.PortID) (l local, ok bool) {
 	if l.In = ofport(c, l.Carrier()); l.In == 0 {
 		return l, false
 	}
+	l.Away = string(l.Host) != c.Node
 	if l.On, ok = tables.Networks.Get(c, l.Network); !ok || !l.On.AdminStateUp {
 		return l, false
 	}

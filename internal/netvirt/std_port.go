@@ -50,10 +50,24 @@ func (l *layer2) localPort(c *compile.Context) {
 				flow.M(flow.ARP(), flow.Reg(pipeline.RegSrcPort, uint32(p.Key)), flow.ARPTPA(f.Addr)), flow.Do(to(pipeline.Responder.Next())))))
 		}
 	}
-	d := compile.Ask(c, l.deliveries, c.Subject)
-	c.Flow(owned(pipeline.KindPort, p.Key, l2Destination, entry(pipeline.L2Rewrite, pipeline.PrioDestination,
-		flow.M(flow.TunID(p.Net), flow.EthDst(p.MAC)), flow.Do(append(d.acts(), to(pipeline.IngressACL))...))))
+	l.receive(c, &p)
 	q.deliver(c, &p, l.exit(c, &p))
+}
+
+// receive emits for which frames the port is the destination: on its active host, for all that have its address. Elsewhere only
+// for those that another node sent here because it took this node for the active host already, or still: while it changes, each
+// frame is delivered once, in whatever order the nodes carry it out. What this node itself routed goes to the active host.
+func (l *layer2) receive(c *compile.Context, p *local) {
+	match := []flow.Term{flow.TunID(p.Net), flow.EthDst(p.MAC)}
+	var d delivery
+	if p.Away {
+		match = append(match, flow.Reg(pipeline.RegOrigin, pipeline.FromTunnel), flow.RegMasked(pipeline.RegFlags, 0, pipeline.FlagRouted))
+		d = deliveryOn(c, &p.Port, model.NodeID(c.Node))
+	} else {
+		d = compile.Ask(c, l.deliveries, c.Subject)
+	}
+	c.Flow(owned(pipeline.KindPort, p.Key, l2Destination, entry(pipeline.L2Rewrite, pipeline.PrioDestination,
+		flow.M(match...), flow.Do(append(d.acts(), to(pipeline.IngressACL))...))))
 }
 
 // delivery is what tables from 90 on must know of the port that a frame is for. It does not name the port's OpenFlow number,
@@ -70,7 +84,12 @@ func deliveryOf(r store.Reader, port string) (d delivery) {
 	if !ok {
 		return d
 	}
-	s, ok := tables.SlotsByPort.First(r, model.PlugKey(p.Host, p.ID))
+	return deliveryOn(r, &p, p.Host)
+}
+
+// deliveryOn is how a node that the port is bound to hands it a frame.
+func deliveryOn(r store.Reader, p *model.Port, node model.NodeID) (d delivery) {
+	s, ok := tables.SlotsByPort.First(r, model.PlugKey(node, p.ID))
 	if !ok {
 		return d
 	}

@@ -74,8 +74,8 @@ func declareForward() {
 		Table{
 			ID: L2Rewrite, Name: "l2-rewrite", Profiles: both,
 			Purpose: "Tells which local port, if any, a frame is for (reg2) and its conntrack zone (reg6).",
-			Match:   join(fL2, tunID, reg(0)), Kinds: Goto | Set | Punt, Sets: reg(2, 6, 7, 13), Next: []TableID{IngressACL}, Miss: missGoto(IngressACL),
-			Prios: []Priority{{Value: PrioDestination, Name: "destination", Profiles: Standard, What: "MAC address of a local port"}},
+			Match:   join(fL2, tunID, reg(0, 7)), Kinds: Goto | Set | Punt, Sets: reg(2, 6, 7, 13), Next: []TableID{IngressACL}, Miss: missGoto(IngressACL),
+			Prios: []Priority{{Value: PrioDestination, Name: "destination", Profiles: Standard, What: "MAC address of a local port; from a tunnel only, while the port is active on another node"}},
 		},
 		Table{
 			ID: OutboundNAT, Name: "outbound-nat", Profiles: both,

@@ -63,7 +63,7 @@ func trouble(r store.Reader, p *Packet, why problem) []byte {
 
 func fromPort(r store.Reader, p *Packet, why problem) []byte {
 	port, ok := alloc.PortsByKey.First(r, alloc.KeyText(p.Port))
-	if !ok || port.Host != p.Node || !port.AdminStateUp {
+	if !ok || !port.LivesOn(p.Node) || !port.AdminStateUp {
 		return nil
 	}
 	n, _ := tables.Networks.Get(r, port.Network)

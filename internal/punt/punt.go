@@ -75,7 +75,7 @@ func source(r store.Reader, p *Packet) (model.Port, bool) {
 		return model.Port{}, false
 	}
 	port, ok := alloc.PortsByKey.First(r, alloc.KeyText(p.Port))
-	if !ok || port.Host != p.Node || !port.AdminStateUp || port.MAC != model.MAC(p.Data[6:12]) {
+	if !ok || !port.LivesOn(p.Node) || !port.AdminStateUp || port.MAC != model.MAC(p.Data[6:12]) {
 		return model.Port{}, false
 	}
 	return port, true

@@ -21,8 +21,8 @@ var (
 	LocalPorts = located("local-ports", func(r store.Reader, p *model.Port) []store.Member {
 		return []store.Member{{Group: string(p.Host), Name: string(p.ID)}}
 	})
-	// NetworkPorts: NetNode(network, node) -> ports of the network located on the node.
-	NetworkPorts = located("network-ports", func(r store.Reader, p *model.Port) []store.Member {
+	// NetworkPorts: NetNode(network, node) -> ports of the network whose active host is the node: those that receive there.
+	NetworkPorts = active("network-ports", func(r store.Reader, p *model.Port) []store.Member {
 		return []store.Member{{Group: NetNode(p.Network, p.Host), Name: string(p.ID)}}
 	})
 	// NetworkNodes: network -> nodes that host one of its ports.
@@ -194,25 +194,60 @@ func PairMAC(n model.NetworkID, m model.MAC) string { return string(n) + "|" + m
 // NetNode is the group key of NetworkPorts.
 func NetNode(n model.NetworkID, host model.NodeID) string { return string(n) + "|" + string(host) }
 
-// Located reports on which node the port is located.
+// Located reports whether the port is located on its active host.
 func Located(r store.Reader, id model.PortID) (model.Port, bool) {
 	p, ok := Ports.Get(r, id)
-	if !ok || p.Host == "" || !p.AdminStateUp {
-		return p, false
-	}
-	_, ok = Plugs.Get(r, model.PlugKey(p.Host, p.Carrier()))
-	return p, ok
+	return p, ok && LocatedOn(r, &p, p.Host)
 }
 
-// located declares a derived table whose subjects are ports: emit runs for located ones.
+// LocatedOn reports whether the port is located on a node.
+func LocatedOn(r store.Reader, p *model.Port, n model.NodeID) bool {
+	if !p.AdminStateUp || !p.LivesOn(n) {
+		return false
+	}
+	_, ok := Plugs.Get(r, model.PlugKey(n, p.Carrier()))
+	return ok
+}
+
+// places runs emit for each node that a port is located on, with Host telling which.
+func places(r store.Reader, id model.PortID, emit func(store.Reader, *model.Port) []store.Member) (ms []store.Member) {
+	p, ok := Ports.Get(r, id)
+	if !ok {
+		return nil
+	}
+	for n := range p.Hosts {
+		if !LocatedOn(r, &p, n) {
+			continue
+		}
+		if p.Host = n; ms == nil {
+			ms = emit(r, &p)
+		} else {
+			ms = append(ms, emit(r, &p)...)
+		}
+	}
+	return ms
+}
+
+// located declares a derived table whose subjects are ports: emit runs for each node that one is located on.
 func located(name string, emit func(store.Reader, *model.Port) []store.Member) *store.Derived {
-	d := store.DeclareDerived(Schema, name, func(r store.Reader, subject string) []store.Member {
+	return overPorts(name, func(r store.Reader, subject string) []store.Member {
+		return places(r, model.PortID(subject), emit)
+	})
+}
+
+// active declares a derived table whose subjects are ports: emit runs for those that are located on their active host.
+func active(name string, emit func(store.Reader, *model.Port) []store.Member) *store.Derived {
+	return overPorts(name, func(r store.Reader, subject string) []store.Member {
 		p, ok := Located(r, model.PortID(subject))
 		if !ok {
 			return nil
 		}
 		return emit(r, &p)
 	})
+}
+
+func overPorts(name string, emit func(store.Reader, string) []store.Member) *store.Derived {
+	d := store.DeclareDerived(Schema, name, emit)
 	store.From(d, Ports, func(_ store.Reader, p model.Port) []string { return []string{string(p.ID)} })
 	store.From(d, Plugs, carriedBy)
 	store.From(d, Networks, func(r store.Reader, n model.Network) []string {

@@ -150,16 +150,14 @@ func reaching(name string, emit func(model.NodeID, model.RouterID, []model.Netwo
 			}
 			return emit(g.Node, g.Router, RouterNetworks(r, g.Router))
 		}
-		p, ok := Located(r, model.PortID(subject))
-		if !ok {
-			return nil
-		}
-		for rp := range RouterPortsByNetwork.By(r, string(p.Network)) {
-			if rp.IsRouterInterface() {
-				ms = append(ms, emit(p.Host, rp.Router, RouterNetworks(r, rp.Router))...)
+		return places(r, model.PortID(subject), func(r store.Reader, p *model.Port) (ms []store.Member) {
+			for rp := range RouterPortsByNetwork.By(r, string(p.Network)) {
+				if rp.IsRouterInterface() {
+					ms = append(ms, emit(p.Host, rp.Router, RouterNetworks(r, rp.Router))...)
+				}
 			}
-		}
-		return ms
+			return ms
+		})
 	})
 	store.From(d, Ports, func(r store.Reader, p model.Port) []string {
 		if !p.IsRouterInterface() || p.Router == "" {

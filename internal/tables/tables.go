@@ -4,9 +4,9 @@
 // tables that join them (who is plugged where, which node hosts which network).
 //
 // Invariants: names of persistent tables never change (they are keys in the durable log). Derived tables are joins that many
-// rules need and that no rule may compute by walking ports. A port is *located* on a node when the port's host is that node,
-// an interface with its iface-id (for a sub-port, that of its trunk's parent) is plugged there, and it is administratively up;
-// the same iface-id anywhere else changes nothing.
+// rules need and that no rule may compute by walking ports. A port is *located* on a node when it is bound to that node, actively
+// or not, an interface with its iface-id (for a sub-port, that of its trunk's parent) is plugged there, and it is
+// administratively up; the same iface-id anywhere else changes nothing.
 //
 // Callers: API adapters and southbound sessions write through the tables, internal/netvirt reads them, internal/app creates
 // the store from Schema.
