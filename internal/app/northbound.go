@@ -29,6 +29,9 @@ const (
 
 // openNorthbound makes what stands in OpenDaylight's place. Both parts are served whoever is master: reading harms nobody.
 func (s *Server) openNorthbound(a *alloc.Allocator, logs *logs) {
+	if s.cfg.Northbound == odlMaster {
+		s.log.Info("another Neutron owns the networks, by networking-odl; our own Neutron API refuses changes", "url", s.url(s.cfg.AdminPort)+odl.Base)
+	}
 	s.odl = odl.New(odl.Config{
 		Store: s.store, Alloc: a, Auth: s.authenticate, Writable: s.cfg.Northbound == odlMaster, Master: odlReadOnly, Strict: s.cfg.ODLStrict,
 		Ready: s.loaded.Load, Down: s.down, Profile: s.cfg.Profile, NativeDHCP: s.cfg.DHCP == nativeDHCP, Log: logs.logger("odl"),

@@ -144,10 +144,18 @@ func priorityOf(flow string) string {
 var tableLine, priorityWord = regexp.MustCompile(`^\s*(\d+)\. (.*)$`), regexp.MustCompile(`\bpriority (\d+)`)
 
 // readTrace finds in the output of ofproto/trace the ports by which a packet leaves and the flows that take it, as "table priority".
+// A trace shows what follows check_pkt_larger twice: first, further in, for a packet that is larger. Ours never are.
 func readTrace(text string) (ports, met []string) {
 	ports, met = []string{}, []string{}
+	const never = 1 << 30
+	larger := never // where lines begin that are about a larger packet
 	for line := range strings.Lines(text) {
-		if m := tableLine.FindStringSubmatch(strings.TrimRight(line, "\n")); m != nil {
+		indent := len(line) - len(strings.TrimLeft(line, " "))
+		if strings.Contains(line, "check_pkt_larger(") {
+			larger = indent
+		}
+		if m := tableLine.FindStringSubmatch(strings.TrimRight(line, "\n")); m != nil && indent < larger {
+			larger = never
 			if p := priorityWord.FindStringSubmatch(m[2]); p != nil {
 				met = append(met, m[1]+" "+p[1])
 			}
@@ -177,6 +185,8 @@ func outputsOf(acts string) (out []string) {
 				out = append(out, item)
 			} else if in, ok := strings.CutPrefix(item, "clone("); ok {
 				out = append(out, outputsOf(strings.TrimSuffix(in, ")"))...)
+			} else if _, in, ok := strings.Cut(item, ",le("); ok && strings.HasPrefix(item, "check_pkt_len(") {
+				out = append(out, outputsOf(strings.TrimSuffix(in, "))"))...)
 			}
 		}
 	}

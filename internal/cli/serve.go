@@ -27,12 +27,13 @@ func newServeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server: Neutron and Identity API, southbound, admin API",
-		Long: "Serves the Neutron API, the built-in Identity v3, the admin API, and the OVSDB and\n" +
-			"OpenFlow sessions of the nodes. Every setting may be a flag, a variable NAGARE_*\n" +
-			"(dashes become underscores) or an entry of the configuration file; a flag beats a\n" +
-			"variable, a variable beats the file.",
+		Long: "Serves the Neutron API, the built-in Identity v3, the admin API, OpenDaylight's\n" +
+			"northbound, and the OVSDB and OpenFlow sessions of the nodes. Every setting may be\n" +
+			"a flag, a variable NAGARE_* (dashes become underscores) or an entry of the\n" +
+			"configuration file; a flag beats a variable, a variable beats the file.",
 		Example: "  nagare serve --data-dir ./data --bootstrap-password-file ./password\n" +
 			"  nagare serve --config /etc/nagare.yaml\n" +
+			"  nagare serve --northbound odl --data-dir ./data     behind a Neutron with networking-odl\n" +
 			"  NAGARE_LOG_LEVEL=info,southbound=debug nagare serve --auth none --data-dir ./data",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
