@@ -63,6 +63,15 @@ func TestTrunk(t *testing.T) {
 	s.part("DHCP", func(s *site) { r.leases(s, elsewhere) })
 	s.part("Attacks", func(s *site) { r.attacks(s, elsewhere, wide) })
 	s.part("Quality", func(s *site) { r.quality(s) })
+	s.part("Unplugged", func(s *site) {
+		r.parent.unplug()
+		r.admin.wantStatus(elsewhere.port.ID, "DOWN")
+		r.wantTrunk("DOWN")
+		r.parent.plug()
+		r.admin.wantStatus(elsewhere.port.ID, "ACTIVE")
+		r.wantTrunk("ACTIVE")
+		r.asks(s, out, elsewhere, 10, r.blue)
+	})
 	s.part("Removed", func(s *site) {
 		if err := r.admin.ask(200, "PUT", r.admin.neutron("/trunks/"+r.trunk+"/remove_subports"),
 			fields{"sub_ports": []fields{{"port_id": elsewhere.port.ID}}}, nil); err != nil {
