@@ -20,7 +20,26 @@ func TestGatewayMoves(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	// The controller node's switch carries the server's own traffic, so it must not be the one that goes.
-	s.ovs(controller, "ovs-vsctl", "remove", "Open_vSwitch", ".", "other_config", "provider_mappings")
+	s.ovs(controller, "ovs-vsctl", "remove", "Open_vSwitch", ".", "other_config", "provider_mappings",
+		"--", "remove", "Open_vSwitch", ".", "external_ids", "ovn-bridge-mappings")
+	s.eventually(settleWithin, "the server knows that", func() error {
+		var list struct {
+			Nodes []struct {
+				ID       string
+				Mappings map[string]string `json:"provider_mappings"`
+			}
+		}
+		admin := s.user("admin")
+		if err := admin.ask(200, "GET", admin.admin("/nodes"), nil, &list); err != nil {
+			return err
+		}
+		for _, n := range list.Nodes {
+			if n.ID == controller && len(n.Mappings) > 0 {
+				return fmt.Errorf("it maps %v", n.Mappings)
+			}
+		}
+		return nil
+	})
 	x := newWorld(s, wiring{physical: "physnet1", nodes: []string{compute, controller, "compute2"}})
 	at := map[string]*guest{compute: x.a1, controller: x.a2, "compute2": x.a3}
 	nodes := x.nodes()
