@@ -83,4 +83,7 @@ func TestKeystone(t *testing.T) {
 	if code, _, body := ask(cfg.NeutronPort, "/v2.0/networks", "unknown"); code != 503 {
 		t.Errorf("while Keystone is away, an unknown token: %d %v", code, body)
 	}
+	if code, _, body := ask(cfg.AdminPort, "/nagare/v1/status", "unknown"); code != 503 {
+		t.Errorf("the same at the admin API: %d %v", code, body)
+	}
 }

@@ -19,6 +19,7 @@ import (
 	"nagare/internal/api/admin"
 	"nagare/internal/api/odl"
 	"nagare/internal/api/restconf"
+	"nagare/internal/identity"
 )
 
 // Limits of a request, whoever sends it. When its body was read whole its time no longer counts, so that long polls and web sockets
@@ -134,8 +135,15 @@ func (s *Server) withNorthbound(h http.Handler) http.Handler {
 // authorize checks that a request comes from somebody with one of the roles.
 func (s *Server) authorize(r *http.Request, roles ...string) (string, error) {
 	p, err := s.users.Authenticate(r)
-	if err != nil {
+	var locked *identity.LockedError
+	switch {
+	case err == nil:
+	case errors.As(err, &locked):
+		return "", err
+	case errors.Is(err, identity.ErrUnauthorized):
 		return "", fmt.Errorf("%w: %w", admin.ErrUnauthorized, err)
+	default:
+		return "", fmt.Errorf("%w: %w", admin.ErrUnavailable, err)
 	}
 	for _, role := range roles {
 		if p.HasRole(role) {

@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"time"
 
+	"nagare/internal/identity"
 	"nagare/internal/nodedhcp/dhcpapi"
 )
 
@@ -250,6 +251,8 @@ var (
 	// ErrUnauthorized is for Authorize: no valid token; ErrForbidden: the role is missing.
 	ErrUnauthorized = errors.New("unauthorized")
 	ErrForbidden    = errors.New("forbidden")
+	// ErrUnavailable says that nobody can answer at present, for example who a token stands for.
+	ErrUnavailable = errors.New("unavailable at present; try again later")
 )
 
 // Handler serves the API. Paths begin with /nagare/v1.
@@ -381,7 +384,12 @@ func answer(w http.ResponseWriter, code int, v any) {
 
 func fail(w http.ResponseWriter, err error) {
 	code := http.StatusInternalServerError
+	var locked *identity.LockedError
 	switch {
+	case errors.As(err, &locked):
+		code = identity.Deny(w.Header(), err)
+	case errors.Is(err, ErrUnavailable):
+		code = http.StatusServiceUnavailable
 	case errors.Is(err, ErrNotFound):
 		code = http.StatusNotFound
 	case errors.Is(err, ErrBadInput):

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"nagare/internal/identity"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -126,5 +128,19 @@ func TestEventsAreBounded(t *testing.T) {
 	s.release()
 	if err := s.take(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestFaults: what each kind of error is answered with.
+func TestFaults(t *testing.T) {
+	for err, want := range map[error]int{
+		ErrNotFound: 404, ErrBadInput: 400, ErrUnauthorized: 401, ErrForbidden: 403, ErrUnavailable: 503, errBusy: 503, errors.New("a bug"): 500,
+		&identity.LockedError{RetryAfter: 3 * time.Second}: 429,
+	} {
+		w := httptest.NewRecorder()
+		fail(w, err)
+		if w.Code != want || want == 429 && w.Header().Get("Retry-After") != "3" {
+			t.Errorf("%v: %d, %v; want %d", err, w.Code, w.Header(), want)
+		}
 	}
 }
