@@ -137,6 +137,15 @@ func Open(ctx context.Context, s *Schema, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	st := newStore(s, o, log)
+	if err := st.start(ctx); err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return st, nil
+}
+
+// newStore returns a store that has no state yet.
+func newStore(s *Schema, o Options, log Log) *Store {
 	st := &Store{schema: s, o: o, log: log, writer: make(chan struct{}, 1), stop: make(chan struct{}), subs: map[*Watch]struct{}{}}
 	_, st.inline = log.(*memoryLog)
 	st.limits = log.Limits()
@@ -149,10 +158,7 @@ func Open(ctx context.Context, s *Schema, o Options) (*Store, error) {
 	st.moved = sync.NewCond(&st.mu)
 	st.recent.init()
 	st.stats.init()
-	if err := st.start(ctx); err != nil {
-		return nil, errors.Join(err, log.Close())
-	}
-	return st, nil
+	return st
 }
 
 func (st *Store) start(ctx context.Context) error {
