@@ -78,7 +78,7 @@ var layers = []layer{
 		"internal/identity", "internal/policy", "internal/api/jsonbody", "internal/responder/dhcpopt"},
 		reason: "an adapter turns a request into one store transaction; it never touches a switch, so it knows no switch protocol"},
 	{pkg: "internal/api/neutron/gen", may: []string{"internal/api/neutron"},
-		reason: "writes docs/api.md from the declarations"},
+		reason: "writes docs/api.md and docs/policy.md from the declarations"},
 	{pkg: "internal/api/restconf", may: []string{"internal/model", "internal/store", "internal/tables", "internal/identity", "internal/api/jsonbody"},
 		reason: "shows observed facts and tells of their changes from the store alone; whether a node is connected it is told by whoever mounts it"},
 	{pkg: "internal/api/odl", may: []string{"internal/model", "internal/store", "internal/tables", "internal/alloc",

@@ -29,6 +29,8 @@ type Principal struct {
 	UserDomain  string
 	ProjectID   model.ProjectID // empty unless the token is scoped to a project
 	ProjectName string
+	DomainID    string   // scope is a domain, in which nothing of ours is
+	System      bool     // scope is the whole system
 	Roles       []string // names
 	Expires     time.Time
 }
@@ -36,11 +38,14 @@ type Principal struct {
 // HasRole reports whether the principal holds the role in its scope.
 func (p *Principal) HasRole(name string) bool { return slices.Contains(p.Roles, name) }
 
-// IsAdmin reports whether policy treats the principal as an administrator.
-func (p *Principal) IsAdmin() bool { return p.HasRole(RoleAdmin) }
+// IsAdmin reports whether policy treats the principal as an administrator. Who is one of a domain alone is none of the cloud's.
+func (p *Principal) IsAdmin() bool { return p.HasRole(RoleAdmin) && p.DomainID == "" }
 
 // IsService reports whether the principal is another service of the cloud, e.g. Nova.
-func (p *Principal) IsService() bool { return p.HasRole(RoleService) }
+func (p *Principal) IsService() bool { return p.HasRole(RoleService) && p.DomainID == "" }
+
+// ReadsAll reports whether the principal has a role on the whole system, so that it sees what every project has.
+func (p *Principal) ReadsAll() bool { return p.System && len(p.Roles) > 0 }
 
 // CanWrite reports whether the principal may change anything: it has a role besides reader.
 func (p *Principal) CanWrite() bool {
@@ -119,6 +124,10 @@ func (s *session) principal() Principal {
 	if s.proj != nil {
 		p.ProjectID, p.ProjectName = s.proj.ID, s.proj.Name
 	}
+	if s.dom != nil {
+		p.DomainID = s.dom.ID
+	}
+	p.System = s.claims.Target == systemTarget
 	for _, r := range s.roles {
 		p.Roles = append(p.Roles, r.Name)
 	}

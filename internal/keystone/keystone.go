@@ -187,6 +187,8 @@ type subject struct {
 			Domain   struct{ ID string }
 		}
 		Project struct{ ID, Name string }
+		Domain  struct{ ID string }
+		System  struct{ All bool }
 		Roles   []struct{ Name string }
 	}
 }
@@ -215,7 +217,7 @@ func (v *Validator) ask(ctx context.Context, token string) (identity.Principal, 
 		return identity.Principal{}, fmt.Errorf("%s: the answer names no user or no end", u)
 	}
 	who := identity.Principal{UserID: t.User.ID, UserName: t.User.Name, UserDomain: t.User.Domain.ID,
-		ProjectID: model.ProjectID(t.Project.ID), ProjectName: t.Project.Name, Expires: t.Expires}
+		ProjectID: model.ProjectID(t.Project.ID), ProjectName: t.Project.Name, DomainID: t.Domain.ID, System: t.System.All, Expires: t.Expires}
 	for _, r := range t.Roles {
 		who.Roles = append(who.Roles, r.Name)
 	}

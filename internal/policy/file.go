@@ -19,7 +19,8 @@ type Default struct{ Name, Check string }
 // Set is what a file decides.
 type Set struct {
 	rules   map[string]check
-	decided map[string]bool
+	named   map[string]bool // in the file
+	decided map[string]bool // and whatever refers to that
 }
 
 // maxFile bounds a policy file.
@@ -32,7 +33,7 @@ func Load(data []byte, known []Default) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{rules: make(map[string]check, len(known)+len(entries)), decided: map[string]bool{}}
+	s := &Set{rules: make(map[string]check, len(known)+len(entries)), named: map[string]bool{}, decided: map[string]bool{}}
 	builtin := make(map[string]bool, len(known))
 	for _, d := range known {
 		x, err := parse(d.Check)
@@ -55,7 +56,7 @@ func Load(data []byte, known []Default) (*Set, error) {
 				referred[r] = true
 			}
 		})
-		s.rules[e.name], s.decided[e.name] = x, true
+		s.rules[e.name], s.named[e.name], s.decided[e.name] = x, true, true
 		good = append(good, e)
 	}
 	broken := len(faults) > 0 // rules with bad syntax count as defined, so that one fault is not two
@@ -122,6 +123,9 @@ func (s *Set) loop(name string) string {
 
 // Decides reports whether the file has something to say about a rule.
 func (s *Set) Decides(name string) bool { return s.decided[name] }
+
+// Names reports whether the file itself has the rule.
+func (s *Set) Names(name string) bool { return s.named[name] }
 
 // May decides a rule; decided is false if the file says nothing about it.
 func (s *Set) May(name string, t Target, c *Creds) (may, decided bool) {

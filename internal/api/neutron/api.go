@@ -20,6 +20,7 @@ import (
 	"nagare/internal/api/jsonbody"
 	"nagare/internal/identity"
 	"nagare/internal/model"
+	"nagare/internal/policy"
 	"nagare/internal/store"
 )
 
@@ -69,6 +70,7 @@ type API struct {
 	collections map[string]collection      // by path
 	extensions  []extension                // in order of their aliases
 	down        atomic.Pointer[alloc.Down] // see PlaceGateways
+	policy      atomic.Pointer[policy.Set] // see SetPolicy
 }
 
 // endpoint answers requests below one collection's path.
@@ -79,6 +81,11 @@ type endpoint interface {
 type endpointFunc func(rq *request, rest []string) error
 
 func (f endpointFunc) serve(rq *request, rest []string) error { return f(rq, rest) }
+
+// ruledFunc is an endpointFunc that asks for policy rules of its own.
+type ruledFunc func(rq *request, rest []string) error
+
+func (f ruledFunc) serve(rq *request, rest []string) error { return f(rq, rest) }
 
 // New returns the API.
 func New(cfg Config) *API {
@@ -124,10 +131,13 @@ type request struct {
 	who   identity.Principal
 	query url.Values
 	under *under // the object below whose path it is; see nest
+	rule  string // of an action; empty: an update
 }
 
 func (rq *request) view(r store.Reader) *view {
-	return &view{r: r, api: rq.api, who: rq.who, admin: rq.who.IsAdmin(), service: rq.who.IsService(), under: rq.under, query: rq.query}
+	v := &view{r: r, api: rq.api, who: rq.who, under: rq.under, query: rq.query}
+	v.rights(rq.api.policy.Load())
+	return v
 }
 
 const requestIDHeader = "X-Openstack-Request-Id"
@@ -174,6 +184,9 @@ func (rq *request) serve() error {
 	}
 	if m := rq.r.Method; rq.api.cfg.ReadOnly != "" && m != http.MethodGet && m != http.MethodHead {
 		return conflict("NorthboundReadOnly", "%s is refused: %s", rq.action(), rq.api.cfg.ReadOnly)
+	}
+	if name := c.seeName(); name != "" && !rq.view(rq.api.store.Snapshot()).permits(name, true, "") {
+		return forbidden(name, nil)
 	}
 	return c.endpoint.serve(rq, seg[n:])
 }

@@ -10,6 +10,7 @@ import (
 
 	"nagare/internal/identity"
 	"nagare/internal/model"
+	"nagare/internal/policy"
 	"nagare/internal/store"
 )
 
@@ -32,13 +33,15 @@ type Attr[T any] struct {
 	Parse parser
 	// Default is used in a create that does not name the attribute, already converted.
 	Default    any
-	Post, Put  bool // may be given in a create, in an update
-	Required   bool // in a create
-	SetPost    Rule // who may give another value than the default in a create; zero: whoever may create
-	SetPut     Rule // who may give it in an update; zero: whoever may update
-	SetWhen    func(value any) bool
-	See        Rule // who sees it; zero: whoever sees the object
-	Bool       bool // filter values are booleans
+	Post, Put  bool                 // may be given in a create, in an update
+	Required   bool                 // in a create
+	SetPost    Rule                 // who may give another value than the default in a create; zero: whoever may create
+	SetPut     Rule                 // who may give it in an update; zero: whoever may update
+	SetWhen    func(value any) bool // which values are asked about; nil: all but the default
+	Except     string               // the same as a check string that holds for all others, where one can say it
+	Parts      []attrPart           // of the value; SetPost and SetPut are about those that are not free in place of the whole
+	See        Rule                 // who sees it; zero: whoever sees the object
+	Bool       bool                 // filter values are booleans
 	NoFilter   bool
 	NoSort     bool
 	Match      func(v *view, o *T, values []string) bool // filter other than by equality
@@ -47,6 +50,31 @@ type Attr[T any] struct {
 	// Take gives the object the attribute's value of a body that names it (or of a default that is not zero), after the resource's own build or
 	// update. An attribute with it needs nothing of the resource's functions, so that an extension is one file.
 	Take func(w *work, o *T, in *values) error
+
+	seeName, postName, putName string // of its policy rules
+}
+
+// attrPart is a part of an attribute's value with a policy rule of its own: create_port:fixed_ips:ip_address.
+type attrPart struct {
+	name string
+	in   func(value any) bool // whether the value has it
+	free bool                 // whoever may set the attribute may, unless a policy file says otherwise
+}
+
+// whole is what a rule about the attribute says of its value as a whole.
+func (a *Attr[T]) whole(r Rule) Rule {
+	if slices.ContainsFunc(a.Parts, func(p attrPart) bool { return !p.free }) {
+		return deny
+	}
+	return r
+}
+
+// of is what a rule about an attribute says of the part.
+func (p *attrPart) of(r Rule) Rule {
+	if p.free {
+		return deny
+	}
+	return r
 }
 
 // view is what one request sees: a state of the store and who asks.
@@ -56,12 +84,19 @@ type view struct {
 	who     identity.Principal
 	admin   bool
 	service bool
-	under   *under // of a request below another object's path
+	global  bool          // reads what every project has
+	writes  bool          // has a role besides reader
+	under   *under        // of a request below another object's path
+	file    *policy.Set   // nil: the built-in rules hold alone
+	creds   *policy.Creds // for file
 	query   url.Values
 }
 
-// privileged reports whether the caller sees objects of every project.
+// privileged reports whether the caller acts for every project.
 func (v *view) privileged() bool { return v.admin || v.service }
+
+// readsAll reports whether the caller sees objects of every project.
+func (v *view) readsAll() bool { return v.admin || v.service || v.global }
 
 // mine reports whether the project is the caller's.
 func (v *view) mine(p model.ProjectID) bool { return p != "" && p == v.who.ProjectID }
@@ -178,30 +213,41 @@ func joinProject(v *view, body map[string]any, m method) error {
 
 // checkAttrs applies the attributes' rules to what a body names. In a create a value equal to the default asks for nothing;
 // in an update naming an attribute is asking, because the object may hold another value.
-func (rs *Resource[T]) checkAttrs(v *view, in *values, m method, t target) error {
+func (rs *Resource[T]) checkAttrs(v *view, o *T, in *values, m method, t target) error {
 	var ruled []string
 	ok := true
+	ask := func(name, what string, r Rule) {
+		if r != deny || v.file != nil && v.file.Decides(name) {
+			ruled = append(ruled, what)
+			ok = ok && rs.ruled(v, name, r, t, o, in)
+		}
+	}
 	for _, name := range in.given {
 		a := rs.byName[name]
-		rule := a.SetPost
+		rule, full := a.SetPost, a.postName
 		if m == put {
-			rule = a.SetPut
+			rule, full = a.SetPut, a.putName
 		}
 		val := in.m[name]
-		if rule == deny || a.SetWhen != nil && !a.SetWhen(val) || m == post && sameAsDefault(val, a.Default) {
+		if m == post && sameAsDefault(val, a.Default) {
 			continue
 		}
-		ruled = append(ruled, name)
-		ok = ok && v.may(rule, t)
+		if a.SetWhen == nil || a.SetWhen(val) || v.file != nil && v.file.Names(full) {
+			ask(full, name, a.whole(rule))
+		}
+		for _, p := range a.Parts {
+			if p.in(val) {
+				ask(full+":"+p.name, name+":"+p.name, p.of(rule))
+			}
+		}
 	}
 	if ok {
 		return nil
 	}
-	action := "create_" + rs.name
 	if m == put {
-		action = "update_" + rs.name
+		return forbidden(rs.changeName, ruled)
 	}
-	return forbidden(action, ruled)
+	return forbidden(rs.createName, ruled)
 }
 
 func sameAsDefault(val, def any) bool {

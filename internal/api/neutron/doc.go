@@ -13,7 +13,10 @@
 //
 // Each file declares what it adds (registry.go), and docs/api.md is generated from that.
 //
+// Who may do what is built in by declaration (policy.go) under Neutron's names of rules (policyname.go, docs/policy.md); a policy file
+// may decide by name instead (policyfile.go).
+//
 // Callers: internal/app creates the API, serves it, and calls PlaceDHCPPorts when nodes appear.
 package neutron
 
-//go:generate go run ./gen ../../../docs/api.md
+//go:generate go run ./gen ../../../docs/api.md ../../../docs/policy.md

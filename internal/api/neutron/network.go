@@ -133,7 +133,7 @@ func both[V any](a, b iter.Seq[V]) iter.Seq[V] {
 func subnetIDs(v *view, n *model.Network) any {
 	ids := []string{}
 	for s := range tables.SubnetsByNetwork.By(v.r, string(n.ID)) {
-		if v.privileged() || seesSubnet(v, &s) {
+		if v.readsAll() || seesSubnet(v, &s) {
 			ids = append(ids, string(s.ID))
 		}
 	}

@@ -31,7 +31,7 @@ type target struct {
 	network model.ProjectID // of the network that it is on
 }
 
-// may decides a rule for the request's caller.
+// may decides a built-in rule for the request's caller. What a policy file says comes before; see permits and ruled.
 func (v *view) may(r Rule, t target) bool {
 	own := v.who.ProjectID != "" && t.project == v.who.ProjectID
 	ownNet := v.who.ProjectID != "" && t.network == v.who.ProjectID
@@ -64,18 +64,21 @@ func (v *view) seesRule(r Rule) bool {
 	switch r {
 	case deny, anyone:
 		return true // the zero value of an attribute's See means: with its object
+	case hidden:
+		return false
 	}
-	return v.may(r, target{})
+	return v.global || v.may(r, target{})
 }
 
-func forbidden(action string, attrs []string) *Error {
+// forbidden names the rules that were asked: that of the operation, and those of attributes.
+func forbidden(operation string, attrs []string) *Error {
 	if len(attrs) == 0 {
-		return fail(http.StatusForbidden, "PolicyNotAuthorized", "rule:%s is disallowed by policy", action)
+		return fail(http.StatusForbidden, "PolicyNotAuthorized", "rule:%s is disallowed by policy", operation)
 	}
 	var b strings.Builder
-	b.WriteString("(rule:" + action)
+	b.WriteString("(rule:" + operation)
 	for _, a := range attrs {
-		b.WriteString(" and rule:" + action + ":" + a)
+		b.WriteString(" and rule:" + operation + ":" + a)
 	}
 	return fail(http.StatusForbidden, "PolicyNotAuthorized", "%s) is disallowed by policy", b.String())
 }

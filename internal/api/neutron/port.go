@@ -80,14 +80,15 @@ func init() {
 				{Name: "status", Get: portStatus},
 				{Name: "device_id", Get: func(_ *view, p *model.Port) any { return p.DeviceID }, Parse: textOrNull(255), Default: "", Post: true, Put: true},
 				{Name: "device_owner", Get: func(_ *view, p *model.Port) any { return p.DeviceOwner }, Parse: textOrNull(255), Default: "", Post: true, Put: true,
-					SetPost: adminOrService, SetPut: adminOrService, SetWhen: isNetworkDevice},
+					SetPost: adminOrService, SetPut: adminOrService, SetWhen: isNetworkDevice, Except: "not rule:network_device"},
 				{Name: "fixed_ips", Get: fixedIPsBody, Parse: fixedIPs, Post: true, Put: true, NoSort: true, Match: matchFixedIPs, CheckMatch: checkFixedIPs,
-					SetPost: networkOwnerOrService, SetPut: networkOwnerOrService, SetWhen: namesAddress},
+					SetPost: networkOwnerOrService, SetPut: networkOwnerOrService, Parts: []attrPart{{name: "ip_address", in: namesAddress}, {name: "subnet_id", in: namesSubnet, free: true}}},
 				{Name: "port_security_enabled", Get: func(_ *view, p *model.Port) any { return p.PortSecurity }, Parse: boolean, Post: true, Put: true, Bool: true,
 					SetPost: networkOwnerOrService, SetPut: networkOwnerOrService},
 				{Name: "security_groups", Get: func(_ *view, p *model.Port) any { return groupIDs(p.SecurityGroups) }, Match: wearsGroup, Parse: list[string](200, uuidText, false), Post: true, Put: true, NoSort: true},
 				{Name: "allowed_address_pairs", Get: pairsBody, Parse: addressPairs, Post: true, Put: true, NoFilter: true, NoSort: true, SetPost: networkOwnerOrService, SetPut: networkOwnerOrService,
-					SetWhen: func(v any) bool { p, _ := v.([]model.AddressPair); return len(p) > 0 }},
+					SetWhen: inPairs(func(model.AddressPair) bool { return true }),
+					Parts:   []attrPart{{"ip_address", inPairs(func(model.AddressPair) bool { return true }), true}, {"mac_address", inPairs(func(p model.AddressPair) bool { return !p.MAC.IsZero() }), true}}},
 				{Name: "extra_dhcp_opts", Get: dhcpOptsBody, Parse: dhcpOpts, Post: true, Put: true, NoFilter: true, NoSort: true},
 				qosOfPort(),
 				networkQosOfPort(),
@@ -129,6 +130,11 @@ func portStd() []Attr[model.Port] {
 
 func wearsGroup(_ *view, p *model.Port, values []string) bool {
 	return slices.ContainsFunc(p.SecurityGroups, func(g model.SecurityGroupID) bool { return slices.Contains(values, string(g)) })
+}
+
+// inPairs reports whether one of allowed_address_pairs has something.
+func inPairs(has func(model.AddressPair) bool) func(any) bool {
+	return func(v any) bool { p, _ := v.([]model.AddressPair); return slices.ContainsFunc(p, has) }
 }
 
 func isNetworkDevice(v any) bool { s, _ := v.(string); return strings.HasPrefix(s, "network:") }

@@ -70,6 +70,11 @@ func namesAddress(v any) bool {
 	return slices.ContainsFunc(l, func(f fixedIP) bool { return f.addr.IsValid() })
 }
 
+func namesSubnet(v any) bool {
+	l, _ := v.([]fixedIP)
+	return slices.ContainsFunc(l, func(f fixedIP) bool { return f.subnet != "" })
+}
+
 func fixedIPsBody(_ *view, p *model.Port) any {
 	if len(p.FixedIPs) == 0 {
 		return emptyArray

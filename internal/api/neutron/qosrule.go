@@ -60,8 +60,12 @@ func qosRulesBelow() map[string]func(*request, string, []string) error {
 		s := &qosStated[i]
 		name := string(s.kind) + "_rule"
 		rs, alias := new(Resource[qosRule]), new(Resource[qosRule])
-		rs.declare(s.resource(name))
-		alias.declare(s.resource("alias_" + name))
+		d := s.resource(name)
+		d.ruleName = "policy_" + name
+		rs.declare(d)
+		d = s.resource("alias_" + name)
+		d.build = nil
+		alias.declare(d)
 		below[name+"s"] = nest(qosPolicies, rs, "qos_policy_id")
 		for _, path := range []string{"qos/alias_" + name + "s", "qos/alias-" + dashed(name) + "s"} {
 			declare(part{when: whereFiltered, collections: []collection{{path: path, endpoint: endpointFunc(func(rq *request, rest []string) error {

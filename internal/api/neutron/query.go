@@ -70,7 +70,7 @@ func (rs *Resource[T]) parseQuery(v *view, q url.Values) (*query[T], error) {
 			continue
 		}
 		a := rs.byName[name]
-		if a == nil || a.Get == nil && a.Match == nil || a.NoFilter || !v.seesRule(a.See) {
+		if a == nil || a.Get == nil && a.Match == nil || a.NoFilter || !v.knows(a.seeName, a.See) {
 			unknown = append(unknown, "'"+show(name)+"'")
 			continue
 		}
@@ -108,7 +108,7 @@ func (rs *Resource[T]) parseSort(v *view, q url.Values, out *query[T]) error {
 	}
 	for i, name := range keys {
 		a := rs.byName[name]
-		if a == nil || a.Get == nil || a.NoSort || !v.seesRule(a.See) {
+		if a == nil || a.Get == nil || a.NoSort || !v.knows(a.seeName, a.See) {
 			return badRequest("['%s'] is invalid attribute for sort_keys", show(name))
 		}
 		if dirs[i] != "asc" && dirs[i] != "desc" {
@@ -197,7 +197,7 @@ func (rs *Resource[T]) candidates(v *view, q *query[T]) (objs []*T) {
 			return objs
 		}
 	}
-	if !v.privileged() {
+	if !v.readsAll() {
 		add(rs.scope(v))
 		return objs
 	}
@@ -214,7 +214,7 @@ func (rs *Resource[T]) list(v *view, q *query[T]) ([]*T, error) {
 		}
 		after = &m
 	}
-	if v.privileged() && q.limit > 0 && !q.reverse && len(q.sort) == 0 && len(q.filters) == 0 && len(q.tags) == 0 {
+	if v.readsAll() && q.limit > 0 && !q.reverse && len(q.sort) == 0 && len(q.filters) == 0 && len(q.tags) == 0 {
 		return rs.firstPage(v, q), nil
 	}
 	objs := rs.candidates(v, q)

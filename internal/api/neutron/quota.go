@@ -9,6 +9,7 @@ import (
 
 	"nagare/internal/api/jsonbody"
 	"nagare/internal/model"
+	"nagare/internal/policy"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 )
@@ -59,7 +60,9 @@ func (c *Config) counted() (all []string) {
 
 func init() {
 	declare(part{
-		collections: []collection{{"quota", "quotas", "quotas", endpointFunc(serveQuotas)}},
+		collections: []collection{{"quota", "quotas", "quotas", ruledFunc(serveQuotas)}},
+		rules: []policy.Default{{Name: "get_quota", Check: "rule:admin_or_owner or rule:context_is_advsvc or rule:context_with_global_access"},
+			{Name: "update_quota", Check: "rule:admin_only"}, {Name: "delete_quota", Check: "rule:admin_only"}},
 		extensions: []extension{
 			{"quota-check-limit", "Quota engine limit check", "Support for checking the resource usage before applying a new quota limit", "2019-08-13T00:00:00-00:00"},
 			{"quota_details", "Quota details management support", "Expose functions for quotas usage statistics per project", "2017-02-10T10:00:00-00:00"},
@@ -123,7 +126,7 @@ func serveQuotas(rq *request, rest []string) error {
 		switch {
 		case !read:
 			return methodNotAllowed(m)
-		case !v.admin:
+		case !v.permits("get_quota", v.admin || v.global, ""):
 			return forbidden("get_quota", nil)
 		}
 		all := []any{}
@@ -142,7 +145,7 @@ func serveQuotas(rq *request, rest []string) error {
 	if len(project) > 255 || strings.ContainsRune(string(project), 0) {
 		return notFoundPath()
 	}
-	if !v.mine(project) && !v.admin && !(read && v.service) {
+	if read && !v.permits("get_quota", v.mine(project) || v.readsAll(), project) {
 		return forbidden("get_quota", nil)
 	}
 	switch {
@@ -159,8 +162,8 @@ func serveQuotas(rq *request, rest []string) error {
 		}
 		return rq.quotaAnswer(out)
 	case len(rest) == 1 && (m == http.MethodPut || m == http.MethodDelete):
-		if !v.admin {
-			return forbidden(map[string]string{http.MethodPut: "update_quota", http.MethodDelete: "delete_quota"}[m], nil)
+		if name := map[string]string{http.MethodPut: "update_quota", http.MethodDelete: "delete_quota"}[m]; !v.permits(name, v.admin, project) {
+			return forbidden(name, nil)
 		}
 		return rq.changeQuota(project)
 	case len(rest) == 1:

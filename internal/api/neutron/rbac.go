@@ -62,7 +62,7 @@ func init() {
 			{Name: "object_id", Get: func(_ *view, p *model.RBACPolicy) any { return p.Object }, Parse: uuidText, Post: true, Required: true},
 			{Name: "action", Get: func(_ *view, p *model.RBACPolicy) any { return string(p.Action) }, Parse: text(255), Post: true, Required: true},
 			{Name: "target_tenant", Get: func(_ *view, p *model.RBACPolicy) any { return string(p.Target) }, Parse: notEmptyText(255), Post: true, Put: true, Required: true,
-				SetPost: adminOnly, SetPut: adminOnly, SetWhen: wildcard},
+				SetPost: adminOnly, SetPut: adminOnly, SetWhen: wildcard, Except: "not field:rbac_policy:target_tenant=*"},
 		},
 	})
 

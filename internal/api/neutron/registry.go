@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"nagare/internal/model"
+	"nagare/internal/policy"
 	"nagare/internal/store"
 )
 
@@ -17,6 +18,7 @@ type part struct {
 	when        func(*Config) bool // the configurations in which it is there; nil: all
 	collections []collection
 	extensions  []extension
+	rules       []policy.Default // of what is no Resource; see Rules
 }
 
 // collection is a path below /v2.0/ and who answers there. A Resource that is declared makes its own.
@@ -48,6 +50,7 @@ func whereRouted(c *Config) bool   { return c.Routers }
 func (rs *Resource[T]) declare(d Resource[T]) {
 	d.added, d.dropped, d.beneath = rs.added, rs.dropped, rs.beneath
 	*rs = d
+	ruleSets = append(ruleSets, rs)
 	if d.path == "" {
 		nested = append(nested, rs)
 	} else {

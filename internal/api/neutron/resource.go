@@ -44,6 +44,9 @@ type Resource[T any] struct {
 	network func(r store.Reader, o *T) model.ProjectID
 
 	create, change, remove Rule
+	ruleName               string // the resource's name in those of policy rules; empty: name
+	// Names of the policy rules.
+	seeName, createName, changeName, removeName string
 	// parent finds, for a create, the project of the network that the body names, refusing one that the caller does not see.
 	parent func(v *view, in *values) (model.ProjectID, error)
 	// Without build, update or delete the method is not allowed.
@@ -100,6 +103,7 @@ func (rs *Resource[T]) complete() {
 		}
 		rs.byName[a.Name] = a
 	}
+	rs.nameRules()
 	for what, open := range map[string]bool{"create": rs.build == nil || rs.create != deny, "change": rs.update == nil || rs.change != deny,
 		"remove": rs.delete == nil || rs.remove != deny} {
 		if !open {
@@ -167,7 +171,7 @@ func (rs *Resource[T]) visible(v *view, fields []string) []*Attr[T] {
 	out := make([]*Attr[T], 0, len(rs.attrs))
 	for i := range rs.attrs {
 		a := &rs.attrs[i]
-		if a.Get != nil && v.seesRule(a.See) && (len(fields) == 0 || slices.Contains(fields, a.Name)) {
+		if a.Get != nil && v.mightSee(a.seeName, a.See) && (len(fields) == 0 || slices.Contains(fields, a.Name)) {
 			out = append(out, a)
 		}
 	}
@@ -178,6 +182,9 @@ func (rs *Resource[T]) append(b []byte, v *view, o *T, attrs []*Attr[T]) []byte 
 	b = append(b, '{')
 	first := true
 	for _, a := range attrs {
+		if v.file != nil && v.file.Decides(a.seeName) && !rs.ruled(v, a.seeName, a.See, rs.targetOf(v, o), o, nil) {
+			continue
+		}
 		val := a.Get(v, o)
 		if val == omit {
 			continue
@@ -200,7 +207,8 @@ type omitted struct{}
 
 // shown reports whether the caller sees an object.
 func (rs *Resource[T]) shown(v *view, o *T) bool {
-	return (rs.there == nil || rs.there(v, o)) && (v.privileged() || rs.sees(v, o))
+	return (rs.there == nil || rs.there(v, o)) && (v.readsAll() || rs.sees(v, o)) &&
+		(v.file == nil || !v.file.Decides(rs.seeName) || rs.ruled(v, rs.seeName, deny, rs.targetOf(v, o), o, nil))
 }
 
 // find gives the object that the caller sees.
@@ -241,13 +249,17 @@ func (rs *Resource[T]) serve(rq *request, rest []string) error {
 	case len(rest) <= 1:
 		return methodNotAllowed(rq.r.Method)
 	case rest[1] == "tags" && rs.byName["tags"] != nil && len(rest) <= 3:
-		return rs.serveTags(rq, m, rest[0], rest[2:])
+		return rs.serveTagsRuled(rq, m, rest[0], rest[2:])
 	case len(rest) == 2 && rs.actions[rest[1]] != nil:
 		if m != http.MethodPut {
 			return methodNotAllowed(rq.r.Method)
 		}
+		rq.rule = rest[1]
 		return rs.actions[rest[1]](rq, rest[0])
 	case rs.below[rest[1]] != nil:
+		if name := rs.belowName(rest[1]); name != "" && m == http.MethodGet && !rq.view(rq.api.store.Snapshot()).permits(name, true, "") {
+			return forbidden(name, nil)
+		}
 		return rs.below[rest[1]](rq, rest[0], rest[2:])
 	}
 	return notFoundPath()
@@ -361,10 +373,10 @@ func (rs *Resource[T]) createOne(w *work, in *values) (T, error) {
 			return none, err
 		}
 	}
-	if !w.may(rs.create, t) || !w.who.CanWrite() {
-		return none, forbidden("create_"+rs.name, nil)
+	if !rs.operation(&w.view, rs.createName, rs.create, t, nil, in) {
+		return none, forbidden(rs.createName, nil)
 	}
-	if err := rs.checkAttrs(&w.view, in, post, t); err != nil {
+	if err := rs.checkAttrs(&w.view, nil, in, post, t); err != nil {
 		return none, err
 	}
 	if err := w.charge(t.project, rs.name); err != nil {
@@ -413,7 +425,7 @@ func (rs *Resource[T]) serveUpdate(rq *request, id string) error {
 		return err
 	}
 	return rs.modify(rq, id, func(w *work, old T) (T, error) {
-		if err := rs.checkAttrs(&w.view, in, put, rs.targetOf(&w.view, &old)); err != nil {
+		if err := rs.checkAttrs(&w.view, &old, in, put, rs.targetOf(&w.view, &old)); err != nil {
 			return old, err
 		}
 		now, err := rs.update(w, old, in)
@@ -433,8 +445,9 @@ func (rs *Resource[T]) modify(rq *request, id string, f func(*work, T) (T, error
 		if err != nil {
 			return err
 		}
-		if !w.may(rs.change, rs.targetOf(&w.view, &old)) || !w.who.CanWrite() {
-			return forbidden("update_"+rs.name, nil)
+		name := cmp.Or(rq.rule, rs.changeName)
+		if !rs.operation(&w.view, name, rs.change, rs.targetOf(&w.view, &old), &old, nil) {
+			return forbidden(name, nil)
 		}
 		if err := rq.ifMatch(rs.std(&old)); err != nil {
 			return err
@@ -463,8 +476,8 @@ func (rs *Resource[T]) serveDelete(rq *request, id string) error {
 		if err != nil {
 			return err
 		}
-		if !w.may(rs.remove, rs.targetOf(&w.view, &old)) || !w.who.CanWrite() {
-			return forbidden("delete_"+rs.name, nil)
+		if !rs.operation(&w.view, rs.removeName, rs.remove, rs.targetOf(&w.view, &old), &old, nil) {
+			return forbidden(rs.removeName, nil)
 		}
 		if err := rq.ifMatch(rs.std(&old)); err != nil {
 			return err

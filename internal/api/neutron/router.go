@@ -60,7 +60,7 @@ func init() {
 				// A router is active from its creation on, as Neutron's are; what its gateway lacks is told by the gateway port's status.
 				{Name: "status", Get: func(*view, *model.Router) any { return model.StatusActive }},
 				{Name: "external_gateway_info", Get: gatewayBody, Parse: parseGateway, Post: true, Put: true, NoFilter: true, NoSort: true,
-					SetPost: adminOnly, SetPut: adminOnly, SetWhen: asksOfGateway},
+					SetPost: adminOnly, SetPut: adminOnly, Parts: gatewayParts},
 				{Name: "routes", Get: func(_ *view, r *model.Router) any { return routesText(r.Routes) }, Parse: hostRoutes, Put: true, NoFilter: true, NoSort: true},
 				{Name: "flavor_id", Get: null[model.Router], Parse: onlyNull("FlavorNotFound", "Flavor"), Post: true},
 				{Name: "conntrack_helpers", Get: func(*view, *model.Router) any { return emptyArray }, NoFilter: true, NoSort: true},

@@ -49,10 +49,15 @@ func parseGateway(v any) (any, error) {
 	return g, nil
 }
 
-// asksOfGateway: whoever owns a router may give it a gateway, but only an administrator says how (ext-gw-mode's policy).
-func asksOfGateway(v any) bool {
-	g, _ := v.(*gatewayInfo)
-	return g != nil && (g.snat != nil || g.hasIPs)
+// gatewayParts: whoever owns a router may give it a gateway, but only an administrator says how (ext-gw-mode's policy).
+var gatewayParts = []attrPart{
+	{name: "network_id", in: inGateway(func(*gatewayInfo) bool { return true }), free: true},
+	{name: "enable_snat", in: inGateway(func(g *gatewayInfo) bool { return g.snat != nil })},
+	{name: "external_fixed_ips", in: inGateway(func(g *gatewayInfo) bool { return g.hasIPs })},
+}
+
+func inGateway(has func(*gatewayInfo) bool) func(any) bool {
+	return func(v any) bool { g, _ := v.(*gatewayInfo); return g != nil && has(g) }
 }
 
 func gatewayBody(v *view, r *model.Router) any {
@@ -70,7 +75,7 @@ func gatewayBody(v *view, r *model.Router) any {
 // elevated is the work as the service itself: gateways and floating IPs use subnets that their owners do not see.
 func (w *work) elevated() *work {
 	e := *w
-	e.admin = true
+	e.admin, e.writes, e.file = true, true, nil
 	return &e
 }
 

@@ -135,7 +135,7 @@ func (w *work) addByPort(r *model.Router, id string) (model.Port, []model.Subnet
 	if err != nil {
 		return p, nil, err
 	}
-	if !w.may(ports.change, ports.targetOf(&w.view, &p)) {
+	if !ports.ruled(&w.view, ports.changeName, ports.change, ports.targetOf(&w.view, &p), &p, nil) {
 		return p, nil, forbidden("add_router_interface", nil)
 	}
 	if p.DeviceID != "" || isNetworkDevice(p.DeviceOwner) {

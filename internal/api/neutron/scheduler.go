@@ -32,8 +32,12 @@ func beside(rq *request, rest []string, find func(v *view) ([]byte, error)) erro
 	return rq.answer(http.StatusOK, append(b, '}'))
 }
 
+func init() {
+	ruledBelow["get_dhcp-agents"], ruledBelow["get_l3-agents"] = adminOrService, adminOrService
+}
+
 func (rq *request) needAdmin(v *view, action string) error {
-	if !v.privileged() {
+	if !v.permits(action, v.seesRule(ruledBelow[action]), "") {
 		return forbidden(action, nil)
 	}
 	return nil

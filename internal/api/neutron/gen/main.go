@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command gen writes docs/api.md from the declared resources. `go generate ./internal/api/neutron` runs it.
+// Command gen writes docs/api.md and docs/policy.md from the declared resources. `go generate ./internal/api/neutron` runs it.
 package main
 
 import (
@@ -11,12 +11,14 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: gen FILE")
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: gen API POLICY")
 		os.Exit(2)
 	}
-	if err := os.WriteFile(os.Args[1], []byte(neutron.Markdown()), 0o644); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	for i, text := range []string{neutron.Markdown(), neutron.PolicyMarkdown()} {
+		if err := os.WriteFile(os.Args[1+i], []byte(text), 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 }
