@@ -201,6 +201,9 @@ func (s *Server) openAPIs(ctx context.Context, logs *logs) error {
 		c.ReadOnly = neutronReadOnly
 	}
 	s.api = neutron.New(c)
+	if err := s.loadPolicy(); err != nil {
+		return err
+	}
 	s.openNorthbound(c.Alloc, logs)
 	return nil
 }
@@ -221,6 +224,9 @@ func (s *Server) run(ctx context.Context, logs *logs) error {
 		g.Go(func() error { return s.nova.Run(ctx) })
 	}
 	g.Go(func() error { return s.rest.Run(ctx) })
+	if s.cfg.PolicyFile != "" {
+		g.Go(func() error { return s.followPolicy(ctx) })
+	}
 	if s.cfg.DHCP == portDHCP && s.cfg.Northbound == neutronMaster {
 		g.Go(func() error { return s.placeDHCP(ctx) })
 	}

@@ -59,6 +59,7 @@ type Config struct {
 	NovaStatusEvents      bool     `yaml:"notify-nova-on-port-status-changes" help:"with auth keystone: tell Nova when its instances' ports are plugged, unplugged or deleted"`
 	NovaDataEvents        bool     `yaml:"notify-nova-on-port-data-changes" help:"with auth keystone: tell Nova when its instances' ports or floating IPs change"`
 	BootstrapPasswordFile string   `yaml:"bootstrap-password-file" help:"password of the first users, read once; else NAGARE_ADMIN_PASSWORD is the administrator's, else one is generated and written to openrc in the data directory"`
+	PolicyFile            string   `yaml:"policy-file" help:"rules in place of the built-in ones, by Neutron's names in oslo.policy's form; read again on SIGHUP"`
 	MaxAddressPairs       int      `yaml:"max-address-pairs" help:"allowed address pairs that a port may have"`
 	IDs                   string   `yaml:"ids" help:"file of recorded ids to replay"`
 	LogFile               string   `yaml:"log-file" help:"append the log here instead of standard error"`
