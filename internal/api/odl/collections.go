@@ -20,6 +20,7 @@ func init() {
 		"ports":    ports,
 		"routers":  routers, "floatingips": floatingIPs,
 		"security-groups": groups, "security-group-rules": rules,
+		"qos/policies": policies, "trunks": trunks,
 	}
 	for path, x := range extensions {
 		collections[path] = x

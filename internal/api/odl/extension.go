@@ -22,7 +22,6 @@ type extension struct {
 	check        []field        // attributes of a known type
 	defaults     map[string]any // of a new object
 	fixed        []string       // attributes that an update does not change
-	normal       func(m map[string]any)
 	noPut        bool
 	under        string // the segment that leads to objects inside one of another collection: "members"
 	sub          *extension
@@ -170,9 +169,6 @@ func (x *extension) parse(v any, parent, id string) (m map[string]any, in *input
 		if v == nil {
 			delete(m, name)
 		}
-	}
-	if in.err == nil && x.normal != nil {
-		x.normal(m)
 	}
 	return m, in, in.err
 }

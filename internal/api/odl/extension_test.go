@@ -4,7 +4,6 @@ package odl
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -60,47 +59,6 @@ func TestExtensions(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestQos: check Q1.
-func TestQos(t *testing.T) {
-	w := newWorld(t)
-	head := `{"policy":{"id":"` + netA + `","name":"p","tenant_id":"` + tenant + `","shared":false,`
-	r := func(n int) string { return ruleN(n) }
-	w.do("POST", "/qos/policies", head+`"rules":[{"type":"dscp_marking","id":"`+r(2)+`","qos_policy_id":"`+netA+`","dscp_mark":"26"},
-{"type":"bandwidth_limit","id":"`+r(1)+`","qos_policy_id":"`+netA+`","max_kbps":1000,"max_burst_kbps":100,"direction":"egress"}]}}`, 201)
-	full := w.show("qos/policies", netA)
-	w.do("PUT", "/qos/policies/"+netA, head+`"bandwidth_limit_rules":[{"id":"`+r(1)+`","tenant_id":"`+tenant+`","max_kbps":1000,"max_burst_kbps":100}],
-"dscp_marking_rules":[{"id":"`+r(2)+`","tenant_id":"`+tenant+`","dscp_mark":26}]}}`, 200)
-	if live := w.show("qos/policies", netA); !reflect.DeepEqual(full, live) {
-		t.Errorf("Q1: by rules %v\nby type %v", full, live)
-	}
-	if l, _ := full["bandwidth_limit_rules"].([]any); len(l) != 1 || fmt.Sprint(full["minimum_bandwidth_rules"]) != "[]" {
-		t.Errorf("Q1: %v", full)
-	}
-	for _, bad := range []string{`"rules":7`, `"rules":[7]`, `"rules":[{"id":"` + r(1) + `"}]`, `"bandwidth_limit_rules":[{"max_kbps":"x"}]`, `"dscp_marking_rules":[{"dscp_mark":64}]`,
-		`"rules":[{"type":"bandwidth_limit","direction":"up"}]`} {
-		w.do("PUT", "/qos/policies/"+netA, head+bad+`}}`, 400)
-	}
-}
-
-// TestTrunk: check T1, as far as it is told here.
-func TestTrunk(t *testing.T) {
-	w := newWorld(t)
-	body := func(subs ...string) string {
-		var list []string
-		for i, s := range subs {
-			list = append(list, fmt.Sprintf(`{"port_id":%q,"segmentation_type":"vlan","segmentation_id":%d}`, s, 100+i))
-		}
-		return `{"trunk":{"id":"` + netA + `","name":"t","port_id":"` + portA + `","status":"ACTIVE","admin_state_up":true,"sub_ports":[` + strings.Join(list, ",") + `]}}`
-	}
-	w.do("POST", "/trunks", body(portB, gwPort), 201)
-	w.do("PUT", "/trunks/"+netA, body(portB), 200)
-	if l, _ := w.show("trunks", netA)["sub_ports"].([]any); len(l) != 1 {
-		t.Errorf("T1: %v", l)
-	}
-	w.do("POST", "/trunks", `{"trunk":{"id":"`+netB+`"}}`, 400)
-	w.do("PUT", "/trunks/"+netA, `{"trunk":{"sub_ports":[{"port_id":"x"}]}}`, 400)
 }
 
 // TestGateways: check L1, and connections whose segment is a number.

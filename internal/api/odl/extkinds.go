@@ -3,8 +3,6 @@
 package odl
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -20,13 +18,6 @@ var extensions = func() map[string]*extension {
 	routers := &extension{kind: "bgpvpn_router_association", plural: "bgpvpn_router_associations",
 		check: []field{{"bgpvpn_id", asUUID, false}, {"router_id", asUUID, false}}}
 	return map[string]*extension{
-		"qos/policies": {kind: "policy", plural: "policies", normal: normalPolicy,
-			check: []field{{"rules", each(objectOf(append([]field{{"type", asText, true}}, qosRule...)...)), false}, {"bandwidth_limit_rules", each(objectOf(qosRule...)), false},
-				{"dscp_marking_rules", each(objectOf(qosRule...)), false}, {"minimum_bandwidth_rules", each(objectOf(qosRule...)), false}, {"is_default", asBool, false}}},
-		"trunks": {kind: "trunk", plural: "trunks", defaults: map[string]any{"admin_state_up": true, "status": "DOWN"},
-			check: []field{{"port_id", asUUID, true}, {"sub_ports", each(objectOf(field{"port_id", asUUID, true}, field{"segmentation_type", asText, false},
-				field{"segmentation_id", asInt(0, 4094), false})), false}}},
-
 		"sfc/flowclassifiers": {kind: "flowclassifier", plural: "flowclassifiers", fixed: []string{"tenant_id", "project_id"},
 			check: []field{{"source_port_range_min", ports, false}, {"source_port_range_max", ports, false}, {"destination_port_range_min", ports, false},
 				{"destination_port_range_max", ports, false}, {"source_ip_prefix", asPrefix, false}, {"destination_ip_prefix", asPrefix, false},
@@ -80,62 +71,5 @@ func oneOf(values ...string) func(*input, string, any) {
 		if s, _ := v.(string); !slices.Contains(values, s) {
 			in.bad(name, "'%s' is none of %s", show(v), strings.Join(values, ", "))
 		}
-	}
-}
-
-// qosRule are the attributes of a rule of a QoS policy, of whatever type.
-var qosRule = []field{{"id", asUUID, false}, {"max_kbps", asInt(0, 1<<31-1), false}, {"max_burst_kbps", asInt(0, 1<<31-1), false}, {"min_kbps", asInt(0, 1<<31-1), false},
-	{"dscp_mark", asInt(0, 63), false}, {"direction", oneOf("ingress", "egress", "any"), false}}
-
-// qosTypes are the types of rules that OpenDaylight's policies list apart.
-var qosTypes = []string{"bandwidth_limit", "dscp_marking", "minimum_bandwidth"}
-
-// normalPolicy brings a QoS policy into one form: live changes list the rules by type, a full sync in one list with their types.
-func normalPolicy(m map[string]any) {
-	byType := map[string][]any{}
-	for _, t := range qosTypes {
-		byType[t] = []any{}
-	}
-	add := func(t string, v any) {
-		rule, _ := v.(map[string]any)
-		for _, name := range []string{"type", "qos_policy_id", "tenant_id", "project_id"} {
-			delete(rule, name)
-		}
-		for name, v := range rule {
-			if s, ok := v.(string); ok && name != "id" && name != "direction" {
-				if n, ok := toInt(s); ok {
-					rule[name] = json.Number(fmt.Sprint(n))
-				}
-			}
-		}
-		if id, ok := rule["id"].(string); ok {
-			rule["id"], _ = canonical(id)
-		}
-		if rule["direction"] == nil && t != "dscp_marking" {
-			rule["direction"] = "egress"
-		}
-		byType[t] = append(byType[t], rule)
-	}
-	all, _ := m["rules"].([]any)
-	for _, v := range all {
-		t, _ := v.(map[string]any)["type"].(string)
-		add(t, v)
-	}
-	delete(m, "rules")
-	for name, v := range m {
-		t, is := strings.CutSuffix(name, "_rules")
-		if l, ok := v.([]any); is && ok {
-			for _, r := range l {
-				if _, ok := r.(map[string]any); ok {
-					add(t, r)
-				}
-			}
-		}
-	}
-	for t, rules := range byType {
-		slices.SortFunc(rules, func(a, b any) int {
-			return strings.Compare(fmt.Sprint(a.(map[string]any)["id"]), fmt.Sprint(b.(map[string]any)["id"]))
-		})
-		m[t+"_rules"] = rules
 	}
 }

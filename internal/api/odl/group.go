@@ -42,11 +42,18 @@ var groups = &core[model.SecurityGroup]{
 	},
 	drop: func(w *work, g *model.SecurityGroup) error {
 		tables.SecurityGroups.Delete(w.tx, g.ID) // what rules it has left hold for nobody
+		w.unshare(sharedGroup, string(g.ID), nil)
 		return nil
 	},
-	parts: readRules,
+	parts: func(in *input) []part {
+		return append(readRules(in), readShared(in, sharedGroup, func(r store.Reader, id string) model.ProjectID {
+			g, _ := tables.SecurityGroups.Get(r, model.SecurityGroupID(id))
+			return g.Project
+		}))
+	},
 	attrs: append(stdAttrs(groupID, groupStd), []attr[model.SecurityGroup]{
 		{name: "stateful", get: func(_ *env, g *model.SecurityGroup) any { return g.Stateful }},
+		sharedAttr(sharedGroup, groupID),
 		{name: "security_group_rules", get: groupRules},
 	}...),
 }

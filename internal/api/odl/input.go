@@ -80,6 +80,7 @@ type input struct {
 	forms map[string]any
 	id    string
 	rev   *int
+	host  model.NodeID // of a port
 	err   error
 }
 
@@ -318,8 +319,10 @@ func (in *input) list(name string) []any {
 }
 
 // objects reads a list of objects; of each, f takes what it wants.
-func (in *input) objects(name string, f func(e *input)) {
-	for _, v := range in.list(name) {
+func (in *input) objects(name string, f func(e *input)) { in.objectsOf(name, in.list(name), f) }
+
+func (in *input) objectsOf(name string, list []any, f func(e *input)) {
+	for _, v := range list {
 		m, ok := v.(map[string]any)
 		if !ok {
 			in.bad(name, "'%s' is not an object", show(v))

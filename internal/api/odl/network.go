@@ -25,7 +25,7 @@ var networks = &core[model.Network]{
 	},
 	lookups: []lookup[model.Network]{
 		{"id", one(tables.Networks)}, {"name", tables.NetworksByName.By},
-		{"tenant_id", tables.NetworksByProject.By}, {"project_id", tables.NetworksByProject.By},
+		{"qos_policy_id", tables.NetworksByQosPolicy.By}, {"tenant_id", tables.NetworksByProject.By}, {"project_id", tables.NetworksByProject.By},
 	},
 	read: readNetwork,
 	keep: func(now, old *model.Network, in *input) {
@@ -36,14 +36,27 @@ var networks = &core[model.Network]{
 	},
 	put:  putNetwork,
 	drop: dropNetwork,
-	misses: func(w *work, _ *model.Network, in *input) string {
-		return w.missingPolicy(in)
+	misses: func(w *work, n *model.Network, _ *input) string {
+		if _, ok := tables.QosPolicies.Get(w.tx, n.QosPolicy); n.QosPolicy != "" && !ok {
+			return "QoS policy " + string(n.QosPolicy)
+		}
+		return ""
+	},
+	parts: func(in *input) []part {
+		return []part{readShared(in, sharedNetwork, func(r store.Reader, id string) model.ProjectID {
+			n, _ := tables.Networks.Get(r, model.NetworkID(id))
+			return n.Project
+		}), func(w *work) error {
+			n, _ := tables.Networks.Get(w.tx, model.NetworkID(in.id))
+			w.setExternal(&n)
+			return nil
+		}}
 	},
 	owned: []string{"status", "subnets"},
 	attrs: append(stdAttrs(networkID, networkStd), []attr[model.Network]{
 		{name: "admin_state_up", get: func(_ *env, n *model.Network) any { return n.AdminStateUp }},
 		{name: "status", get: func(*env, *model.Network) any { return model.StatusActive }},
-		{name: "shared", get: func(_ *env, n *model.Network) any { return n.Shared }},
+		sharedAttr(sharedNetwork, networkID),
 		{name: "router:external", get: func(_ *env, n *model.Network) any { return n.External }},
 		{name: "is_default", get: func(_ *env, n *model.Network) any {
 			if !n.IsDefault {
@@ -54,6 +67,7 @@ var networks = &core[model.Network]{
 		{name: "port_security_enabled", get: func(_ *env, n *model.Network) any { return n.PortSecurityEnabled }},
 		{name: "mtu", get: func(_ *env, n *model.Network) any { return number(n.MTU) }},
 		{name: "dns_domain", get: func(_ *env, n *model.Network) any { return n.DNSDomain }},
+		{name: "qos_policy_id", get: func(_ *env, n *model.Network) any { return optional(string(n.QosPolicy)) }},
 		{name: "provider:network_type", get: func(_ *env, n *model.Network) any { return optional(string(n.Type)) }},
 		{name: "provider:physical_network", get: func(_ *env, n *model.Network) any { return optional(n.PhysicalNetwork) }},
 		{name: "provider:segmentation_id", get: func(_ *env, n *model.Network) any { return number(int(n.SegmentationID)) }},
@@ -73,9 +87,9 @@ func number(n int) any {
 
 func readNetwork(in *input) model.Network {
 	n := model.Network{ID: model.NetworkID(in.id), Std: in.std()}
-	n.AdminStateUp, n.Shared, n.External = in.boolean("admin_state_up", true), in.boolean("shared", false), in.boolean("router:external", false)
+	n.AdminStateUp, n.External = in.boolean("admin_state_up", true), in.boolean("router:external", false)
 	n.IsDefault, n.PortSecurityEnabled = in.boolean("is_default", false), in.boolean("port_security_enabled", true)
-	n.DNSDomain = in.text("dns_domain")
+	n.DNSDomain, n.QosPolicy = in.text("dns_domain"), model.QosPolicyID(in.uuid("qos_policy_id"))
 	if mtu := in.integer("mtu", 0, 65535); mtu != nil {
 		n.MTU = *mtu
 	}
@@ -190,6 +204,7 @@ func putNetwork(w *work, n, old *model.Network) error {
 
 func dropNetwork(w *work, n *model.Network) error {
 	tables.Networks.Delete(w.tx, n.ID)
+	w.unshare(sharedNetwork, string(n.ID), nil)
 	return w.placeGateways(n.ID)
 }
 
@@ -203,18 +218,6 @@ func (w *work) placeGateways(id model.NetworkID) error {
 		}
 	}
 	return nil
-}
-
-// missingPolicy names the QoS policy of a body that is not stored.
-func (w *work) missingPolicy(in *input) string {
-	id, _ := in.m["qos_policy_id"].(string)
-	if id, _ = canonical(id); id == "" {
-		return ""
-	}
-	if _, ok := tables.Foreign.Get(w.tx, model.ForeignKey("policy", id)); ok {
-		return ""
-	}
-	return "QoS policy " + id
 }
 
 var subnets = &core[model.Subnet]{
@@ -242,8 +245,10 @@ var subnets = &core[model.Subnet]{
 		tables.Subnets.Delete(w.tx, s.ID)
 		return nil
 	},
+	owned: []string{"shared"}, // as its network is
 	attrs: append(stdAttrs(subnetID, subnetStd), []attr[model.Subnet]{
 		{name: "network_id", get: func(_ *env, s *model.Subnet) any { return optional(string(s.Network)) }},
+		sharedAttr(sharedNetwork, func(s *model.Subnet) string { return string(s.Network) }),
 		{name: "ip_version", get: func(_ *env, s *model.Subnet) any { return s.IPVersion() }},
 		{name: "cidr", get: func(_ *env, s *model.Subnet) any { return s.CIDR.String() }},
 		{name: "gateway_ip", get: func(_ *env, s *model.Subnet) any { return addrText(s.Gateway) }},

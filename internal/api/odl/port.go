@@ -26,12 +26,14 @@ var ports = &core[model.Port]{
 	lookups: []lookup[model.Port]{
 		{"id", one(tables.Ports)}, {"device_id", tables.PortsByDevice.By}, {"name", tables.PortsByName.By},
 		{"network_id", tables.PortsByNetwork.By}, {"binding:host_id", tables.PortsByHost.By},
-		{"tenant_id", tables.PortsByProject.By}, {"project_id", tables.PortsByProject.By},
+		{"qos_policy_id", tables.PortsByQosPolicy.By}, {"tenant_id", tables.PortsByProject.By}, {"project_id", tables.PortsByProject.By},
 	},
 	read: readPort,
 	keep: func(now, old *model.Port, in *input) {
 		now.Key, now.GroupSet, now.Router = old.Key, old.GroupSet, old.Router // what alloc.PutPort finds out again
-		now.Parent, now.VLAN = old.Parent, old.VLAN
+		if now.Parent, now.VLAN = old.Parent, old.VLAN; old.IsSubPort() {     // it is where its parent is
+			now.Host, now.Standby = old.Host, old.Standby
+		}
 		if !in.has("network_id") {
 			now.Network = old.Network
 		}
@@ -43,10 +45,24 @@ var ports = &core[model.Port]{
 		}
 	},
 	put: putPort,
+	parts: func(in *input) []part {
+		return []part{func(w *work) error {
+			p, _ := tables.Ports.Get(w.tx, model.PortID(in.id))
+			if p.IsSubPort() {
+				w.sayHost(&p, in.host)
+				return nil
+			}
+			return w.carry(p.ID) // a trunk may have been waiting for it
+		}}
+	},
 	drop: func(w *work, p *model.Port) error {
 		w.release(p, nil)
 		alloc.DeletePort(w.tx, p.ID)
 		tables.Statuses.Delete(w.tx, p.ID)
+		tables.Foreign.Delete(w.tx, model.ForeignKey(kindSubPort, string(p.ID)))
+		if err := w.followParent(p.ID, false); err != nil {
+			return err
+		}
 		return w.served(p, nil)
 	},
 	owned: []string{"status"},
@@ -74,10 +90,11 @@ var ports = &core[model.Port]{
 			}
 			return out
 		}},
+		{name: "qos_policy_id", get: func(_ *env, p *model.Port) any { return optional(string(p.QosPolicy)) }},
 		{name: "dns_name", get: func(_ *env, p *model.Port) any { return optional(p.DNSName) }},
 		{name: "dns_domain", get: func(_ *env, p *model.Port) any { return optional(p.DNSDomain) }},
 		{name: "propagate_uplink_status", get: func(_ *env, p *model.Port) any { return p.PropagateUplinkStatus }},
-		{name: "binding:host_id", get: func(_ *env, p *model.Port) any { return string(p.Host) }},
+		{name: "binding:host_id", get: func(e *env, p *model.Port) any { return string(saidHost(e.r, p)) }},
 		{name: "binding:vnic_type", get: func(_ *env, p *model.Port) any { return p.VNICType }},
 		{name: "binding:profile", get: func(_ *env, p *model.Port) any { return profileText(p.Profile) }},
 	}...),
@@ -174,7 +191,9 @@ func readPort(in *input) model.Port {
 	in.dhcpOpts(&p)
 	p.DNSName, p.DNSDomain = in.text("dns_name"), in.text("dns_domain")
 	p.PropagateUplinkStatus = in.boolean("propagate_uplink_status", false)
+	p.QosPolicy = model.QosPolicyID(in.uuid("qos_policy_id"))
 	p.Host, p.VNICType = model.NodeID(in.part("binding:host_id")), in.text("binding:vnic_type")
+	in.host = p.Host
 	if p.VNICType == "" {
 		p.VNICType = "normal"
 	}
@@ -263,6 +282,11 @@ func putPort(w *work, p, old *model.Port) (err error) {
 	w.noteDoubles(p)
 	if err := alloc.PutPort(w.tx, *p); err != nil {
 		return err
+	}
+	if old == nil || old.Host != p.Host {
+		if err := w.followParent(p.ID, old != nil); err != nil {
+			return err
+		}
 	}
 	return w.served(old, p)
 }

@@ -110,7 +110,7 @@ func (p *pairOf) keyed(path, kind string) (out []map[string]any) {
 		}
 		return 0
 	}
-	out = body[strings.ReplaceAll(path, "-", "_")]
+	out = body[strings.ReplaceAll(path[strings.Index(path, "/")+1:], "-", "_")]
 	slices.SortStableFunc(out, func(a, b map[string]any) int { return cmp.Compare(key(a), key(b)) })
 	return out
 }
@@ -119,10 +119,10 @@ func (p *pairOf) keyed(path, kind string) (out []map[string]any) {
 func (p *pairOf) tell() {
 	p.Helper()
 	left := map[string]bool{}
-	for _, c := range [][2]string{{"networks", "network"}, {"subnets", "subnet"}, {"security-groups", "security_group"}, {"security-group-rules", "security_group_rule"},
-		{"ports", "port"}, {"routers", "router"}, {"floatingips", "floatingip"}} {
+	for _, c := range [][2]string{{"qos/policies", "policy"}, {"networks", "network"}, {"subnets", "subnet"}, {"security-groups", "security_group"}, {"security-group-rules", "security_group_rule"},
+		{"ports", "port"}, {"trunks", "trunk"}, {"routers", "router"}, {"floatingips", "floatingip"}} {
 		path, kind := c[0], c[1]
-		if (kind == "router" || kind == "floatingip") && !p.routers {
+		if slices.Contains([]string{"policy", "trunk", "router", "floatingip"}, kind) && !p.routers {
 			continue
 		}
 		for _, o := range p.keyed(path, kind) {
@@ -161,8 +161,18 @@ func (p *pairOf) tell() {
 				if o["protocol"] == "ipv6-icmp" {
 					o["protocol"] = "icmpv6"
 				}
-			case "floatingip":
+			case "floatingip", "trunk":
 				drop = nil
+			case "policy":
+				drop = nil
+				if _, told := p.sent[path+"/"+id]; told { // live changes list rules by type
+					for _, r := range o["rules"].([]any) {
+						list := r.(map[string]any)["type"].(string) + "_rules"
+						l, _ := o[list].([]any)
+						o[list] = append(l, r)
+					}
+					delete(o, "rules")
+				}
 			}
 			key := path + "/" + id
 			left[key] = true
