@@ -43,8 +43,9 @@ type fixture struct {
 		IPs, Groups                       []string
 		Insecure                          bool
 		Pairs                             []struct{ MAC, IP string }
-		QoS, Parent                       string // its policy; the parent of its trunk
-		VLAN                              uint16 // with Parent
+		QoS, Parent                       string   // its policy; the parent of its trunk
+		VLAN                              uint16   // with Parent
+		Bindings                          []string // hosts of inactive ones
 	}
 	Policies []struct { // of quality of service
 		ID    string
@@ -121,6 +122,9 @@ func (f *fixture) put(tx *store.Txn) {
 				pair.MAC = model.MustMAC(a.MAC)
 			}
 			port.AllowedPairs = append(port.AllowedPairs, pair)
+		}
+		for _, h := range p.Bindings {
+			port.Bindings = append(port.Bindings, model.Binding{Host: model.NodeID(h)})
 		}
 		if err := alloc.PutPort(tx, port); err != nil {
 			panic(err) // a fixture has few ports

@@ -131,7 +131,7 @@ func step(t *rapid.T, tx *store.Txn) {
 	port := rapid.SampledFrom(worldPorts).Draw(t, "port")
 	group := rapid.SampledFrom(worldGroups).Draw(t, "group")
 	i := slices.Index(worldPorts, port)
-	switch op := rapid.IntRange(0, 12).Draw(t, "op"); op {
+	switch op := rapid.IntRange(0, 13).Draw(t, "op"); op {
 	case 0: // node appears, gets or loses its tunnel address
 		n := model.Node{ID: node, NodePlane: model.NodePlane{Key: model.Key(1 + slices.Index(worldNodes, string(node)))}}
 		if rapid.IntRange(0, 3).Draw(t, "addressed") > 0 {
@@ -170,6 +170,9 @@ func step(t *rapid.T, tx *store.Txn) {
 		}
 		if p.IsDHCP() && rapid.Bool().Draw(t, "native") {
 			p.Host = ""
+		}
+		if p.IsCompute() && rapid.Bool().Draw(t, "binding") {
+			p.Bindings = []model.Binding{{Host: model.NodeID(rapid.SampledFrom(worldNodes).Draw(t, "to"))}}
 		}
 		if err := alloc.PutPort(tx, p); err != nil {
 			t.Fatal(err)
@@ -211,6 +214,19 @@ func step(t *rapid.T, tx *store.Txn) {
 			}
 		}
 		tables.Rules.Put(tx, id, r)
+	case 13: // an inactive binding is activated
+		p, ok := tables.Ports.Get(tx, port)
+		if !ok || len(p.Bindings) == 0 {
+			return
+		}
+		left := p.Host
+		p.Host = p.Bindings[0].Host
+		if p.Bindings = nil; left != "" {
+			p.Bindings = []model.Binding{{Host: left, Former: true}}
+		}
+		if err := alloc.PutPort(tx, p); err != nil {
+			t.Fatal(err)
+		}
 	case 12:
 		tables.Rules.Delete(tx, model.SecurityGroupRuleID(fmt.Sprintf("r%d", rapid.IntRange(1, 4).Draw(t, "rule"))))
 	}

@@ -36,8 +36,11 @@ func (n *Notifier) derive(r *store.LogRecord) []Event {
 			}
 		case tables.Statuses.Name():
 			if p := n.port(r, k.Key); p != nil && n.cfg.Status {
-				if name, status := turn(decode[model.PortStatus](k.Before), decode[model.PortStatus](k.After)); name != "" {
+				before, after := decode[model.PortStatus](k.Before), decode[model.PortStatus](k.After)
+				if name, status := turn(before, after); name != "" {
 					add(p, name, status)
+				} else if arriving(r, k.Key, before, after) {
+					add(p, Plugged, completed)
 				}
 			}
 		case tables.FloatingIPs.Name():
@@ -70,6 +73,13 @@ func turn(before, after *model.PortStatus) (name, status string) {
 		return Unplugged, completed
 	}
 	return "", ""
+}
+
+// arriving reports whether a commit of statuses tells that a host is ready to which an instance migrates: Nova may wait for that
+// before it lets the instance go. An activation, which writes the port too, makes the host that is left one of those, and is no news.
+func arriving(r *store.LogRecord, port string, before, after *model.PortStatus) bool {
+	return before != nil && after != nil && slices.ContainsFunc(after.Ready, func(n model.NodeID) bool { return !slices.Contains(before.Ready, n) }) &&
+		!slices.ContainsFunc(r.Keys, func(k store.LogKey) bool { return k.Table == tables.Ports.Name() && k.Key == port })
 }
 
 // port is a port as a commit left it, or as it is now; nil: it is gone, and its deletion tells so.

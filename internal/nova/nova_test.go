@@ -210,6 +210,31 @@ func TestAllocatorsAreNobody(t *testing.T) {
 	w.expect(event(Plugged, completed))
 }
 
+// TestMigration: Nova hears once that the host is ready to which an instance goes, and nothing of the one that it leaves.
+func TestMigration(t *testing.T) {
+	w := begin(t, store.NewMemory(store.Limits{}).Log(), newFake())
+	ready := func(hosts ...model.NodeID) func(tx *store.Txn) {
+		return func(tx *store.Txn) {
+			tables.Statuses.Put(tx, portID, model.PortStatus{Port: portID, Status: model.StatusActive, Ready: hosts, Since: time.Now()})
+		}
+	}
+	p := aPort("compute:nova", server)
+	p.Host = "a"
+	w.commit(put(p))
+	w.commit(ready())
+	p.Bindings = []model.Binding{{Host: "b"}}
+	w.commit(put(p))
+	w.commit(ready("b"))
+	p.RevisionNo, p.Host, p.Bindings = 2, "b", []model.Binding{{Host: "a", Former: true}}
+	w.commit(func(tx *store.Txn) { put(p)(tx); ready("a")(tx) })
+	w.commit(ready("a"))
+	p.Bindings = nil
+	w.commit(put(p))
+	w.commit(ready())
+	w.commit(status(model.StatusDown))
+	w.expect(event(Plugged, completed), event(Plugged, completed), event(Changed, ""), event(Unplugged, completed))
+}
+
 // TestRestart: an event that was due when we ended is sent after the start, and one that was sent is not.
 func TestRestart(t *testing.T) {
 	disk := store.NewMemory(store.Limits{})

@@ -478,7 +478,7 @@ func TestJudgedStill(t *testing.T) {
 	b.plug(t, id) // as during a live migration
 	s.until("active on a", func() bool { return s.status(id).Status == model.StatusActive })
 	var v verdict
-	if err := s.hub.do(t.Context(), func() { v, _ = s.hub.judge(s.hub.engine.Snapshot(), id) }); err != nil {
+	if err := s.hub.do(t.Context(), func() { v, _ = s.hub.judge(s.hub.engine.Snapshot(), id, &model.PortStatus{}) }); err != nil {
 		t.Fatal(err)
 	}
 	check := func(want bool) {

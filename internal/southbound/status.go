@@ -4,6 +4,7 @@ package southbound
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"nagare/internal/model"
@@ -96,8 +97,8 @@ func (b *statusBook) wait(n model.NodeID, id model.PortID) {
 func (h *Hub) settleStatuses(ctx context.Context, snap *store.Snapshot, confirmed ...model.NodeID) {
 	want := map[model.PortID]verdict{}
 	for id := range h.status.take(confirmed) {
-		v, host := h.judge(snap, id)
 		have, ok := tables.Statuses.Get(snap, id)
+		v, host := h.judge(snap, id, &have)
 		if host != "" {
 			h.status.wait(host, id)
 			if _, places := placeOf(snap, id); ok || !places {
@@ -107,7 +108,7 @@ func (h *Hub) settleStatuses(ctx context.Context, snap *store.Snapshot, confirme
 		} else {
 			h.forgetFormer(ctx, snap, id)
 		}
-		if (v.status == "") == !ok && have.Status == v.status && have.Reason == v.reason && have.Node == v.node {
+		if (v.status == "") == !ok && have.Status == v.status && have.Reason == v.reason && have.Node == v.node && slices.Equal(have.Ready, v.ready) {
 			continue
 		}
 		if v.id = id; v.node != "" && h.cfg.Follower != nil { // before it is written: rather twice than never
@@ -134,7 +135,7 @@ func (h *Hub) settleStatuses(ctx context.Context, snap *store.Snapshot, confirme
 				case v.status == model.StatusActive && !judgedStill(tx, &p, v):
 					// it was changed or unplugged meanwhile, and that has opened it again
 				default:
-					tables.Statuses.Put(tx, id, model.PortStatus{Port: id, Status: v.status, Reason: v.reason, Node: v.node, Since: time.Now().UTC()})
+					tables.Statuses.Put(tx, id, model.PortStatus{Port: id, Status: v.status, Reason: v.reason, Node: v.node, Ready: v.ready, Since: time.Now().UTC()})
 				}
 			}
 			return nil
@@ -170,7 +171,7 @@ func judgedStill(r store.Reader, p *model.Port, v verdict) bool {
 	}
 	_, located := tables.Located(r, p.ID)
 	info, _ := tables.Ports.Info(r, p.ID)
-	return (located || v.served) && info.Seq == v.seq
+	return (located || v.served || v.left) && info.Seq == v.seq
 }
 
 // unplacedDHCP reports whether the port is a DHCP port that is on no node. If we serve those ourselves, there is nothing that
@@ -183,12 +184,14 @@ type verdict struct {
 	seq            uint64 // of an ACTIVE one: the state in which the port's plane last changed
 	served         bool   // by us, without an interface
 	id             model.PortID
-	first          bool         // counts only while there is no other
-	node           model.NodeID // of an ACTIVE one: where it is placed, if nothing is plugged for it
+	first          bool           // counts only while there is no other
+	node           model.NodeID   // of an ACTIVE one: where it is placed, if nothing is plugged for it
+	ready          []model.NodeID // hosts of inactive bindings that could take the port over
+	left           bool           // its active host has it no more, and one of those does
 }
 
-// judge tells a port's status, or the node that must report or confirm before it can be told.
-func (h *Hub) judge(snap *store.Snapshot, id model.PortID) (v verdict, waitFor model.NodeID) {
+// judge tells a port's status, or the node that must report or confirm before it can be told. have is the one that it has.
+func (h *Hub) judge(snap *store.Snapshot, id model.PortID, have *model.PortStatus) (v verdict, waitFor model.NodeID) {
 	if at, ok := placeOf(snap, id); ok {
 		return h.judgePlaced(at)
 	}
@@ -200,29 +203,61 @@ func (h *Hub) judge(snap *store.Snapshot, id model.PortID) (v verdict, waitFor m
 		info, _ := tables.Ports.Info(snap, id)
 		return verdict{status: model.StatusActive, seq: info.Seq, served: true}, ""
 	}
-	if _, located := tables.Located(snap, id); !located {
-		return verdict{status: model.StatusDown}, ""
-	}
-	key := model.PlugKey(p.Host, p.Carrier())
-	i, ok := tables.InterfacesByIface.First(snap, key)
-	port, _ := tables.Ports.Info(snap, id)
-	plug, _ := tables.Plugs.Info(snap, key)
-	ifc, _ := tables.Interfaces.Info(snap, model.InterfaceKey(p.Host, i.Name))
-	need := max(port.Seq, plug.Seq, ifc.Seq)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for _, n := range p.Standby {
+		if h.readyLocked(snap, &p, n, slices.Contains(have.Ready, n)) {
+			v.ready = append(v.ready, n)
+		}
+	}
+	port, _ := tables.Ports.Info(snap, id)
+	if _, located := tables.Located(snap, id); !located {
+		if v.status = model.StatusDown; p.AdminStateUp && have.Status == model.StatusActive && len(v.ready) > 0 {
+			// The hypervisor took the interface away before it told that the instance runs elsewhere.
+			v.status, v.seq, v.left = model.StatusActive, port.Seq, true
+		}
+		return v, ""
+	}
 	t := h.nodes[p.Host]
 	if t != nil && t.lost {
-		return verdict{status: model.StatusDown, reason: t.lostReason()}, ""
+		v.status, v.reason = model.StatusDown, t.lostReason()
+		return v, ""
 	}
-	// Without an interface it is plugged as far as we remember: its node has yet to report.
-	if !ok || t == nil || t.confirmedLocked().Seq < need {
+	if !h.confirmedPortLocked(snap, &p, p.Host) {
 		return verdict{}, p.Host
 	}
 	if why, bad := t.refused[string(id)]; bad {
-		return verdict{status: model.StatusError, reason: why}, ""
+		v.status, v.reason = model.StatusError, why
+		return v, ""
 	}
-	return verdict{status: model.StatusActive, seq: port.Seq}, ""
+	v.status, v.seq = model.StatusActive, port.Seq
+	return v, ""
+}
+
+// confirmedPortLocked reports whether a node on which the port is located has confirmed a state at or after the one in which it
+// was bound and plugged there. Without an interface it is plugged as far as we remember: its node has yet to report.
+func (h *Hub) confirmedPortLocked(snap *store.Snapshot, p *model.Port, n model.NodeID) bool {
+	key := model.PlugKey(n, p.Carrier())
+	i, ok := tables.InterfacesByIface.First(snap, key)
+	port, _ := tables.Ports.Info(snap, p.ID)
+	plug, _ := tables.Plugs.Info(snap, key)
+	ifc, _ := tables.Interfaces.Info(snap, model.InterfaceKey(n, i.Name))
+	t := h.nodes[n]
+	return ok && t != nil && t.confirmedLocked().Seq >= max(port.Seq, plug.Seq, ifc.Seq)
+}
+
+// readyLocked reports whether the host of an inactive binding could take the port over: it is plugged there and its flows are
+// confirmed. While the node has yet to report or to confirm, what was true remains; the node's next word decides.
+func (h *Hub) readyLocked(snap *store.Snapshot, p *model.Port, n model.NodeID, was bool) bool {
+	if !tables.LocatedOn(snap, p, n) {
+		return false
+	}
+	if !h.confirmedPortLocked(snap, p, n) {
+		h.status.wait(n, p.ID)
+		return was
+	}
+	_, bad := h.nodes[n].refused[string(p.ID)]
+	return !bad
 }
 
 // findLost marks nodes that have been without a session for too long, and has their ports judged: they count as down until the
