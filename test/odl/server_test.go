@@ -226,6 +226,7 @@ func (s *server) differ(n *Neutron) []string {
 		same("network", id, "plane", []any{x.Type, x.PhysicalNetwork, int(x.SegmentationID), x.MTU, x.AdminStateUp, x.External},
 			[]any{model.NetworkType(o.str("provider:network_type")), o.str("provider:physical_network"), segment, o["mtu"], o["admin_state_up"], o["router:external"]})
 		same("network", id, "has a key", x.Key != 0, true)
+		same("network", id, "QoS policy", string(x.QosPolicy), o.str("qos_policy_id"))
 	}
 	subnets := 0
 	for range tables.Subnets.All(r) {
@@ -243,6 +244,7 @@ func (s *server) differ(n *Neutron) []string {
 			[]any{o.str("network_id"), o.str("cidr"), o.str("gateway_ip"), o["enable_dhcp"], len(o.list("host_routes"))})
 		same("subnet", id, "name servers", dns, o.texts("dns_nameservers"))
 	}
+	carried := n.carried()
 	ports := 0
 	for range tables.Ports.All(r) {
 		ports++
@@ -274,9 +276,12 @@ func (s *server) differ(n *Neutron) []string {
 		same("port", id, "plane", []any{string(x.Network), x.MAC.String(), x.AdminStateUp, x.DeviceOwner, string(x.Router), x.PortSecurity, len(x.AllowedPairs)},
 			[]any{o.str("network_id"), o.str("mac_address"), o["admin_state_up"], o.str("device_owner"), router, o["port_security_enabled"],
 				len(o.list("allowed_address_pairs"))})
-		if o.str("device_owner") != ownerSubport { // whose place is its parent's
-			same("port", id, "host", string(x.Host), o.str("binding:host_id"))
+		host, parent, tag := o.str("binding:host_id"), "", 0
+		if c, ok := carried[id]; ok { // whose place is its parent's
+			host, parent, tag = n.Object(Port, c.parent).str("binding:host_id"), c.parent, c.tag
 		}
+		same("port", id, "place", []any{string(x.Host), string(x.Parent), int(x.VLAN)}, []any{host, parent, tag})
+		same("port", id, "QoS policy", string(x.QosPolicy), o.str("qos_policy_id"))
 		same("port", id, "addresses", ips, want)
 		same("port", id, "groups", groups, wantGroups)
 	}
@@ -284,8 +289,51 @@ func (s *server) differ(n *Neutron) []string {
 	return diff
 }
 
+// place is where a trunk has a port.
+type place struct {
+	parent string
+	tag    int
+}
+
+// carried are the ports that trunks list.
+func (n *Neutron) carried() map[string]place {
+	out := map[string]place{}
+	for _, id := range n.IDs(Trunk) {
+		t := n.Object(Trunk, id)
+		for _, s := range t.list("sub_ports") {
+			s := Object(s.(map[string]any))
+			out[s.str("port_id")] = place{t.str("port_id"), s["segmentation_id"].(int)}
+		}
+	}
+	return out
+}
+
 func (s *server) differMore(n *Neutron, r *store.Snapshot, count func(string, int, int), same func(what, id, field string, have, want any)) []string {
-	groups, rules, routers, floats := 0, 0, 0, 0
+	groups, rules, routers, floats, policies, trunks := 0, 0, 0, 0, 0, 0
+	for range tables.QosPolicies.All(r) {
+		policies++
+	}
+	for range tables.Trunks.All(r) {
+		trunks++
+	}
+	count("QoS policies", policies, len(n.IDs(Policy)))
+	count("trunks", trunks, len(n.IDs(Trunk)))
+	for _, id := range n.IDs(Policy) {
+		x, _ := tables.QosPolicies.Get(r, model.QosPolicyID(id))
+		var have, want []any
+		for _, q := range x.Rules {
+			have = append(have, []any{string(q.ID), string(q.Kind), q.Value, q.Burst, string(q.Direction)})
+		}
+		for _, q := range n.Object(Policy, id).list("rules") {
+			q := Object(q.(map[string]any))
+			want = append(want, []any{q.id(), q.str("type"), q["max_kbps"], q["max_burst_kbps"], q.str("direction")})
+		}
+		same("QoS policy", id, "rules", have, want)
+	}
+	for _, id := range n.IDs(Trunk) {
+		x, _ := tables.Trunks.Get(r, model.TrunkID(id))
+		same("trunk", id, "parent", string(x.Port), n.Object(Trunk, id).str("port_id"))
+	}
 	for range tables.SecurityGroups.All(r) {
 		groups++
 	}
