@@ -74,7 +74,7 @@ func TestNextKey(t *testing.T) {
 
 func TestVNI(t *testing.T) {
 	st := newStore()
-	a := &Allocator{Ranges: Ranges{VXLAN: Range{10, 13}, VLAN: map[string][]Range{"physnet1": {{100, 101}, {200, 200}}}}}
+	a := &Allocator{Ranges: Ranges{VXLAN: []Range{{10, 13}}, VLAN: map[string][]Range{"physnet1": {{100, 101}, {200, 200}}}}}
 	n := 0
 	give := func(typ model.NetworkType, physnet string, wanted uint32) (uint32, error) {
 		var vni uint32

@@ -21,12 +21,12 @@ type Range struct {
 
 // Ranges are the segmentation ids that tenants' networks may get.
 type Ranges struct {
-	VXLAN, Geneve, GRE Range
+	VXLAN, Geneve, GRE []Range            // empty: DefaultRanges'
 	VLAN               map[string][]Range // physical network -> VLAN ids; a physical network without ranges serves wanted ids only
 }
 
 // DefaultRanges are used where an Allocator names none.
-var DefaultRanges = Ranges{VXLAN: Range{1, 1<<24 - 1}, Geneve: Range{1, 1<<24 - 1}, GRE: Range{1, 1<<32 - 1}}
+var DefaultRanges = Ranges{VXLAN: []Range{{1, 1<<24 - 1}}, Geneve: []Range{{1, 1<<24 - 1}}, GRE: []Range{{1, 1<<32 - 1}}}
 
 // Allocator holds the settings of those allocators that have any. Its zero value uses DefaultRanges and crypto/rand.
 type Allocator struct {
@@ -51,19 +51,19 @@ var segmentCursors = store.Declare[string, segmentCursor](tables.Schema, "alloc-
 
 // ranges gives the ids for tenants' networks, and the highest id that the wire format knows.
 func (a *Allocator) ranges(t model.NetworkType, physnet string) (free []Range, limit uint32, err error) {
-	one := func(r, def Range) []Range {
-		if r == (Range{}) {
-			r = def
+	or := func(own, def []Range) []Range {
+		if len(own) == 0 {
+			return def
 		}
-		return []Range{r}
+		return own
 	}
 	switch t {
 	case model.VXLAN:
-		return one(a.Ranges.VXLAN, DefaultRanges.VXLAN), 1<<24 - 1, nil
+		return or(a.Ranges.VXLAN, DefaultRanges.VXLAN), 1<<24 - 1, nil
 	case model.Geneve:
-		return one(a.Ranges.Geneve, DefaultRanges.Geneve), 1<<24 - 1, nil
+		return or(a.Ranges.Geneve, DefaultRanges.Geneve), 1<<24 - 1, nil
 	case model.GRE:
-		return one(a.Ranges.GRE, DefaultRanges.GRE), 1<<32 - 1, nil
+		return or(a.Ranges.GRE, DefaultRanges.GRE), 1<<32 - 1, nil
 	case model.VLAN:
 		return a.Ranges.VLAN[physnet], 4094, nil
 	}

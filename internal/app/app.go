@@ -88,7 +88,7 @@ func Serve(ctx context.Context, cfg Config) error {
 		}
 	}()
 	s.hub = southbound.New(s.southbound(logs.logger("southbound")))
-	s.dhcp = newDHCPFeed(st)
+	s.dhcp = newDHCPFeed(st, s.cfg.DNSDomain)
 	if err := s.openAPIs(ctx, logs); err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (s *Server) southbound(log *slog.Logger) southbound.Config {
 	c.Follower = s.edge
 	c.Answer = func(snap *store.Snapshot, p southbound.Punted) [][]byte {
 		packet := punt.Packet{Node: p.Node, Kind: p.Kind, Port: p.PortKey, Data: p.Data,
-			InPort: p.InPort, Origin: p.Origin, TunID: p.TunID, NextHop: p.NextHop, MTU: p.MTU}
+			InPort: p.InPort, Origin: p.Origin, TunID: p.TunID, NextHop: p.NextHop, MTU: p.MTU, Domain: s.cfg.DNSDomain}
 		s.edge.Punted(snap, &packet)
 		return punt.Answer(snap, packet)
 	}
@@ -189,8 +189,10 @@ func (s *Server) openAPIs(ctx context.Context, logs *logs) error {
 		s.log.Warn("auth is off: whoever reaches the APIs is administrator")
 		s.users = identity.None{}
 	}
+	deployment, _ := s.cfg.facts() // complete has refused faults
 	c := neutron.Config{
-		Store: s.store, Auth: s.users, IDs: ids, Alloc: &alloc.Allocator{}, PublicURL: s.url(s.cfg.NeutronPort),
+		Store: s.store, Auth: s.users, IDs: ids, Alloc: &alloc.Allocator{Ranges: deployment.ranges}, PublicURL: s.url(s.cfg.NeutronPort),
+		Facts: deployment.api, UnderlayMTU: s.cfg.GlobalMTU, DNSDomain: s.cfg.DNSDomain, Quotas: deployment.quotas,
 		IdentityURL: s.identityURL(), Profile: s.cfg.Profile, Log: logs.logger("neutron"),
 	}
 	if s.cfg.DHCP == nativeDHCP {

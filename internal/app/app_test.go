@@ -118,7 +118,7 @@ func commit(t testing.TB, st *store.Store, f func(*store.Txn)) store.Result {
 // TestDHCPFeed follows one node's configuration: what concerns it moves its revision, nothing else does.
 func TestDHCPFeed(t *testing.T) {
 	st := store.New(tables.Schema, nil)
-	f := newDHCPFeed(st)
+	f := newDHCPFeed(st, "openstacklocal")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = f.run(ctx) }()

@@ -60,6 +60,21 @@ type Config struct {
 	NovaDataEvents        bool     `yaml:"notify-nova-on-port-data-changes" help:"with auth keystone: tell Nova when its instances' ports or floating IPs change"`
 	BootstrapPasswordFile string   `yaml:"bootstrap-password-file" help:"password of the first users, read once; else NAGARE_ADMIN_PASSWORD is the administrator's, else one is generated and written to openrc in the data directory"`
 	PolicyFile            string   `yaml:"policy-file" help:"rules in place of the built-in ones, by Neutron's names in oslo.policy's form; read again on SIGHUP"`
+	VLANRanges            []string `yaml:"network-vlan-ranges" help:"physical networks that VLAN networks may be on, with ids for tenants: physnet1:100:199, or physnet2 without; default any, by an administrator's wish"`
+	FlatNetworks          []string `yaml:"flat-networks" help:"physical networks that flat networks may be on; * is any"`
+	TenantTypes           []string `yaml:"tenant-network-types" help:"what tenants' networks are, tried in order: vxlan, vlan, geneve, gre, local"`
+	VNIRanges             []string `yaml:"vni-ranges" help:"ids of tenants' VXLAN networks, as first:last"`
+	GeneveRanges          []string `yaml:"geneve-vni-ranges" help:"ids of tenants' Geneve networks"`
+	GRERanges             []string `yaml:"gre-id-ranges" help:"ids of tenants' GRE networks"`
+	GlobalMTU             int      `yaml:"global-physnet-mtu" help:"MTU of the physical networks; networks in tunnels have what is left of it"`
+	PathMTU               int      `yaml:"path-mtu" help:"MTU between nodes, if less; 0 is the same"`
+	PhysicalMTUs          []string `yaml:"physical-network-mtus" help:"MTUs of single physical networks, as physnet1:1400"`
+	DNSDomain             string   `yaml:"dns-domain" help:"domain of ports' names"`
+	Zone                  string   `yaml:"default-availability-zone" help:"name of the availability zone that everything is in"`
+	Quota                 []string `yaml:"quota" help:"default quotas of projects that differ from ours, as port=500,network=-1; -1 is no limit"`
+	MaxRoutes             int      `yaml:"max-routes" help:"extra routes that a router may have"`
+	MaxHostRoutes         int      `yaml:"max-subnet-host-routes" help:"host routes that a subnet may have"`
+	MaxDNSServers         int      `yaml:"max-dns-nameservers" help:"DNS servers that a subnet may have"`
 	MaxAddressPairs       int      `yaml:"max-address-pairs" help:"allowed address pairs that a port may have"`
 	IDs                   string   `yaml:"ids" help:"file of recorded ids to replay"`
 	LogFile               string   `yaml:"log-file" help:"append the log here instead of standard error"`
@@ -80,7 +95,9 @@ func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Secon
 func Defaults() Config {
 	return Config{DataDir: "/var/lib/nagare", Profile: standard, TunnelMode: "mesh", PuntRate: netvirt.DefaultPuntRate, MaxAddressPairs: neutron.DefaultAddressPairs, ListenIP: "127.0.0.1", NeutronPort: 9696, IdentityPort: 5000,
 		AdminPort: 8181, OVSDBPort: 6640, OpenFlowPort: 6653, Enrol: "auto", Northbound: neutronMaster, Auth: "builtin", KeystoneUser: "neutron", KeystoneProject: "service", KeystoneDomain: "Default", Region: "RegionOne", NovaStatusEvents: true, NovaDataEvents: true, LogLevel: "info", LogFormat: "text",
-		Audit: 30, LLDP: 5, GatewayGrace: 30}
+		Audit: 30, LLDP: 5, GatewayGrace: 30,
+		FlatNetworks: []string{"*"}, TenantTypes: []string{"vxlan"}, VNIRanges: []string{"1:16777215"}, GeneveRanges: []string{"1:16777215"}, GRERanges: []string{"1:4294967295"},
+		GlobalMTU: 1500, DNSDomain: "openstacklocal", Zone: neutron.DefaultZone, MaxRoutes: neutron.DefaultMaxRoutes, MaxHostRoutes: neutron.DefaultMaxHostRoutes, MaxDNSServers: neutron.DefaultMaxDNSServers}
 }
 
 // complete checks the configuration and fills in what follows from the rest. All faults are reported together.
@@ -98,6 +115,8 @@ func (c *Config) complete() error {
 		}
 	}
 	faults = append(faults, c.completeProfile()...)
+	_, wrong := c.facts()
+	faults = append(faults, wrong...)
 	if c.Enrol != "auto" && c.Enrol != "approve" {
 		bad("enrol %q: want auto or approve", c.Enrol)
 	}

@@ -19,7 +19,8 @@ import (
 
 // dhcpFeed keeps the DHCP configuration of each node that asks for one, up to date by what it read.
 type dhcpFeed struct {
-	st *store.Store
+	st     *store.Store
+	domain string // of networks that name none
 
 	mu    sync.Mutex
 	nodes map[string]*nodeDHCP
@@ -33,8 +34,8 @@ type nodeDHCP struct {
 	seq      uint64                       // of the state it was computed from
 }
 
-func newDHCPFeed(st *store.Store) *dhcpFeed {
-	return &dhcpFeed{st: st, nodes: map[string]*nodeDHCP{}, moved: make(chan struct{})}
+func newDHCPFeed(st *store.Store, domain string) *dhcpFeed {
+	return &dhcpFeed{st: st, domain: domain, nodes: map[string]*nodeDHCP{}, moved: make(chan struct{})}
 }
 
 // run recomputes what a change touches.
@@ -98,7 +99,7 @@ func (n *nodeDHCP) retold(ch *store.Changes) bool {
 // compute reports whether the configuration changed. f.mu is held.
 func (f *dhcpFeed) compute(name string, n *nodeDHCP, snap *store.Snapshot) bool {
 	r := snap.Track()
-	ports := dhcpPorts(r, name)
+	ports := dhcpPorts(r, name, f.domain)
 	n.reads, n.networks, n.seq = map[store.Dep]struct{}{}, map[model.NetworkID]struct{}{}, snap.Seq()
 	for i := range ports {
 		n.networks[model.NetworkID(ports[i].NetworkID)] = struct{}{}
@@ -135,7 +136,7 @@ func (f *dhcpFeed) Config(ctx context.Context, node string, after uint64) (dhcpa
 }
 
 // dhcpPorts is what the DHCP process of a node serves.
-func dhcpPorts(r store.Reader, node string) []dhcpapi.Port {
+func dhcpPorts(r store.Reader, node, domain string) []dhcpapi.Port {
 	out := []dhcpapi.Port{}
 	for id := range tables.DHCPTaps.Members(r, node) {
 		p, ok := tables.Ports.Get(r, model.PortID(id))
@@ -147,7 +148,7 @@ func dhcpPorts(r store.Reader, node string) []dhcpapi.Port {
 			continue
 		}
 		port := dhcpapi.Port{PortID: id, NetworkID: string(p.Network), Tap: p.ID.TapName(), MAC: p.MAC.String(), MTU: net.MTU,
-			Domain: punt.Domain(&net)}
+			Domain: punt.Domain(&net, domain)}
 		served := map[model.SubnetID]bool{}
 		for _, f := range p.FixedIPs {
 			s, ok := tables.Subnets.Get(r, f.Subnet)

@@ -19,15 +19,15 @@ import (
 // LeaseSeconds is how long an address may be used before it must be asked for again.
 const LeaseSeconds = 86400
 
-// defaultDomain is the domain of networks that name none.
-const defaultDomain = "openstacklocal"
+// DefaultDomain is the domain of networks that name none, where none is configured.
+const DefaultDomain = "openstacklocal"
 
 // dhcp answers one frame of the port's DHCP client.
-func dhcp(r store.Reader, port *model.Port, frame []byte) []byte {
+func dhcp(r store.Reader, port *model.Port, domain string, frame []byte) []byte {
 	if binary.BigEndian.Uint16(frame[12:14]) != etherIPv4 {
 		return nil // the flow sends up nothing else, and a node that does asks for another service
 	}
-	n := network(r, port)
+	n := network(r, port, domain)
 	if n == nil {
 		return nil
 	}
@@ -35,7 +35,7 @@ func dhcp(r store.Reader, port *model.Port, frame []byte) []byte {
 }
 
 // network is what the DHCP server of the port's network knows, as far as it concerns the port: nil if we are not that server.
-func network(r store.Reader, port *model.Port) *responder.Network {
+func network(r store.Reader, port *model.Port, domain string) *responder.Network {
 	net, ok := tables.Networks.Get(r, port.Network)
 	if !ok || !net.AdminStateUp {
 		return nil
@@ -44,7 +44,7 @@ func network(r store.Reader, port *model.Port) *responder.Network {
 	if !ok || server.ID == port.ID {
 		return nil
 	}
-	n := &responder.Network{MAC: responder.MAC(server.MAC), Domain: Domain(&net)}
+	n := &responder.Network{MAC: responder.MAC(server.MAC), Domain: Domain(&net, domain)}
 	if net.MTU > 0 && net.MTU <= math.MaxUint16 {
 		n.MTU = uint16(net.MTU)
 	}
@@ -133,12 +133,15 @@ func Extras(p *model.Port) ([]dhcpopt.Option, []error) {
 	return out, faults
 }
 
-// Domain is the domain name that a network's clients are told.
-func Domain(n *model.Network) string {
+// Domain is the domain name that a network's clients are told: its own, else the configured one, else DefaultDomain.
+func Domain(n *model.Network, configured string) string {
 	if d := strings.TrimSuffix(n.DNSDomain, "."); d != "" {
 		return d
 	}
-	return defaultDomain
+	if d := strings.TrimSuffix(configured, "."); d != "" {
+		return d
+	}
+	return DefaultDomain
 }
 
 // HostName is the name that a port is told for an address: its own, without the domain, or one made of the address, like

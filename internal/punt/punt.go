@@ -37,6 +37,8 @@ type Packet struct {
 	TunID   uint64     // the logical network that it is on
 	NextHop netip.Addr // that its router has chosen; zero: none
 	MTU     int        // of the network ahead, of a packet that is too large for it
+
+	Domain string // that DHCP tells clients of networks that name none; empty: DefaultDomain
 }
 
 // Answer makes the frames that go back to the port that sent the packet, mostly one or none.
@@ -45,7 +47,7 @@ func Answer(r store.Reader, p Packet) [][]byte {
 	switch p.Kind {
 	case pipeline.PuntDHCP:
 		if port, ok := source(r, &p); ok {
-			answer = dhcp(r, &port, p.Data)
+			answer = dhcp(r, &port, p.Domain, p.Data)
 		}
 	case pipeline.PuntTTL:
 		answer = trouble(r, &p, expired)

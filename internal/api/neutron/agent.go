@@ -153,11 +153,11 @@ func init() {
 			{Name: "binary", Get: text(func(a *agent) string { return a.kind.binary })},
 			{Name: "topic", Get: text(func(a *agent) string { return a.kind.topic })},
 			{Name: "host", Get: text(func(a *agent) string { return string(a.node.ID) })},
-			{Name: "availability_zone", Get: func(_ *view, a *agent) any {
+			{Name: "availability_zone", Get: func(v *view, a *agent) any {
 				if a.kind.zone == "" {
 					return nil
 				}
-				return zoneName
+				return v.api.cfg.Facts.Zone
 			}},
 			{Name: "admin_state_up", Get: func(*view, *agent) any { return true }, Parse: boolean, Put: true, Bool: true},
 			{Name: "alive", Get: func(_ *view, a *agent) any { return a.alive() }, Bool: true},

@@ -45,6 +45,8 @@ type Config struct {
 	UnderlayMTU int
 	// DNSDomain is the suffix of ports' names, default "openstacklocal.".
 	DNSDomain string
+	// Facts are what the operator says of the deployment.
+	Facts Facts
 	// NativeDHCP says that the controller serves DHCP: our DHCP ports are on no node, and ACTIVE. DHCPServerHost is then needed.
 	NativeDHCP bool
 	// Routers says that the data plane routes: without it there are no routers and floating IPs in the API.
@@ -101,6 +103,7 @@ func New(cfg Config) *API {
 	if cfg.UnderlayMTU == 0 {
 		cfg.UnderlayMTU = 1500
 	}
+	cfg.Facts.complete()
 	if cfg.MaxAddressPairs == 0 {
 		cfg.MaxAddressPairs = DefaultAddressPairs
 	}

@@ -3,10 +3,10 @@
 package neutron
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"nagare/internal/alloc"
@@ -161,6 +161,12 @@ func dnsDomain(v any) (any, error) {
 	return d, nil
 }
 
+// IsDomain reports whether s is a domain name, with or without the dot at its end.
+func IsDomain(s string) bool {
+	labels := strings.Split(strings.TrimSuffix(s, "."), ".")
+	return len(s) <= 255 && !slices.ContainsFunc(labels, func(l string) bool { return !isLabel(l) })
+}
+
 // isLabel reports whether s is a host name's label (RFC 1123 section 2.1).
 func isLabel(s string) bool {
 	if len(s) == 0 || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
@@ -173,12 +179,6 @@ func isLabel(s string) bool {
 	}
 	return true
 }
-
-// overhead is what a tunnel takes from the underlay's MTU: outer IPv4 (20), UDP (8) where there is one, the tunnel's header
-// (VXLAN 8, Geneve 8 + 8 of options, GRE 8 with a key) and the inner Ethernet header (14).
-var overhead = map[model.NetworkType]int{model.VXLAN: 50, model.Geneve: 58, model.GRE: 42}
-
-func (a *API) maxMTU(t model.NetworkType) int { return a.cfg.UnderlayMTU - overhead[t] }
 
 func buildNetwork(w *work, in *values) (model.Network, error) {
 	var n model.Network
@@ -203,74 +203,8 @@ func buildNetwork(w *work, in *values) (model.Network, error) {
 	return n, w.setEverybody("network", string(n.ID), n.Project, model.AsExternal, n.External)
 }
 
-// provider settles how the network travels: as an administrator asked, else VXLAN with the next free id (or the recorded one).
-func (w *work) provider(n *model.Network, in *values, recorded uint32) error {
-	n.Type, n.PhysicalNetwork = model.NetworkType(get[string](in, "provider:network_type")), get[string](in, "provider:physical_network")
-	seg, hasSeg := in.m["provider:segmentation_id"].(int)
-	switch {
-	case n.Type == "" && (n.PhysicalNetwork != "" || hasSeg):
-		return invalidInput("network_type required")
-	case n.Type == "" && n.External && w.api.cfg.Routers:
-		n.Type, n.PhysicalNetwork = w.externalType()
-	case n.Type == "":
-		n.Type = model.VXLAN
-	}
-	switch {
-	case (n.Type == model.VLAN || n.Type == model.Flat) && n.PhysicalNetwork == "":
-		return invalidInput("physical_network required for %s provider network", n.Type)
-	case n.Type != model.VLAN && n.Type != model.Flat && n.PhysicalNetwork != "":
-		return invalidInput("provider:physical_network specified for %s network", n.Type)
-	case strings.Contains(n.PhysicalNetwork, "|"):
-		return invalidInput("physical_network '%s' contains '|'", n.PhysicalNetwork)
-	case (n.Type == model.Flat || n.Type == model.Local) && hasSeg:
-		return invalidInput("provider:segmentation_id specified for %s network", n.Type)
-	case n.Type == model.VLAN && !hasSeg && len(w.api.alloc.Ranges.VLAN[n.PhysicalNetwork]) == 0:
-		return invalidInput("segmentation_id required for VLAN provider network: physical network %s has no range", n.PhysicalNetwork)
-	}
-	if hasSeg {
-		limit := map[model.NetworkType]int{model.VXLAN: 1<<24 - 1, model.Geneve: 1<<24 - 1, model.GRE: 1<<32 - 1, model.VLAN: 4094}[n.Type]
-		if seg < 1 || seg > limit {
-			return invalidInput("segmentation_id out of range (1 through %d)", limit)
-		}
-	}
-	want := uint32(seg)
-	if !hasSeg && n.Type == model.VXLAN {
-		want = recorded
-	}
-	var err error
-	n.SegmentationID, err = w.api.alloc.VNI(w.tx, n.Type, n.PhysicalNetwork, want)
-	var con *alloc.ConflictError
-	switch {
-	case errors.As(err, &con) && !hasSeg && want != 0: // recorded, but somebody else has it now
-		n.SegmentationID, err = w.api.alloc.VNI(w.tx, n.Type, n.PhysicalNetwork, 0)
-	case errors.As(err, &con) && n.Type == model.Flat:
-		return conflict("FlatNetworkInUse", "Unable to create the flat network. Physical network %s is in use.", n.PhysicalNetwork)
-	case errors.As(err, &con) && n.Type == model.VLAN:
-		return conflict("VlanIdInUse", "Unable to create the network. The VLAN %d on physical network %s is in use.", want, n.PhysicalNetwork)
-	case errors.As(err, &con):
-		return conflict("TunnelIdInUse", "Unable to create the network. The tunnel ID %d is in use.", want)
-	}
-	return exhausted(err, conflict("NoNetworkAvailable", "Unable to create the network. No tenant network is available for allocation."))
-}
-
-// externalType is how an external network travels that was created without saying so: flat on the physical network, if nodes
-// map just one and no other network has it, so that routers can have a gateway there. Else it is like any other network.
-func (w *work) externalType() (model.NetworkType, string) {
-	var one string
-	for name := range tables.PhysicalNetworks.Members(w.tx, tables.All) {
-		if one != "" {
-			return model.VXLAN, ""
-		}
-		one = name
-	}
-	if _, taken := tables.NetworksBySegment.First(w.tx, tables.SegmentKey(model.Flat, one, 0)); one == "" || taken {
-		return model.VXLAN, ""
-	}
-	return model.Flat, one
-}
-
 func (w *work) takeMTU(n *model.Network, in *values) error {
-	top := w.api.maxMTU(n.Type)
+	top := w.api.maxMTU(n.Type, n.PhysicalNetwork)
 	mtu := get[int](in, "mtu")
 	switch {
 	case mtu == 0:

@@ -15,9 +15,6 @@ import (
 	"nagare/internal/tables"
 )
 
-// maxRoutes bounds the extra routes of a router, as Neutron does by default.
-const maxRoutes = 30
-
 var routers = new(Resource[model.Router])
 
 func init() {
@@ -153,8 +150,8 @@ func deleteRouter(w *work, r model.Router) error {
 // router. A route whose subnet goes with the gateway stays and leads nowhere, as in Neutron; an interface that a route needs
 // cannot go.
 func (w *work) takeRoutes(r model.Router, routes []model.Route) (model.Router, error) {
-	if len(routes) > maxRoutes {
-		return r, fail(http.StatusBadRequest, "RoutesExhausted", "Unable to complete operation for %s. The number of routes exceeds the maximum %d.", r.ID, maxRoutes)
+	if most := w.api.cfg.Facts.MaxRoutes; len(routes) > most {
+		return r, fail(http.StatusBadRequest, "RoutesExhausted", "Unable to complete operation for %s. The number of routes exceeds the maximum %d.", r.ID, most)
 	}
 	var on []netip.Prefix
 	var own []netip.Addr

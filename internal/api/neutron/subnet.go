@@ -15,12 +15,10 @@ import (
 	"nagare/internal/tables"
 )
 
-// Limits of one subnet, as Neutron has them by default.
+// Limits of one subnet beside those of Facts.
 const (
-	maxDNSServers = 5
-	maxHostRoutes = 20
-	maxPools      = 100
-	maxServices   = 20
+	maxPools    = 100
+	maxServices = 20
 )
 
 var subnets = new(Resource[model.Subnet])
@@ -221,7 +219,7 @@ func buildSubnet(w *work, in *values) (model.Subnet, error) {
 	if !in.has("gateway_ip") {
 		s.Gateway = defaultGateway(&s)
 	}
-	if err := takeSubnet(&s, in, true); err != nil {
+	if err := w.takeSubnet(&s, in, true); err != nil {
 		return s, err
 	}
 	if s.Key, err = alloc.NextKey(w.tx, alloc.Subnet); err != nil {
@@ -275,7 +273,7 @@ func checkCIDR(s *model.Subnet) error {
 }
 
 // takeSubnet takes what create and update have in common and checks the whole.
-func takeSubnet(s *model.Subnet, in *values, fresh bool) error {
+func (w *work) takeSubnet(s *model.Subnet, in *values, fresh bool) error {
 	takeStd(in, &s.Std)
 	set(in, "enable_dhcp", &s.EnableDHCP)
 	set(in, "service_types", &s.ServiceTypes)
@@ -304,8 +302,8 @@ func takeSubnet(s *model.Subnet, in *values, fresh bool) error {
 	}
 	if in.has("dns_nameservers") {
 		servers := get[[]netip.Addr](in, "dns_nameservers")
-		if len(servers) > maxDNSServers {
-			return fail(http.StatusBadRequest, "DNSNameServersExhausted", "Unable to complete operation for %s. The number of DNS nameservers exceeds the limit %d.", s.ID, maxDNSServers)
+		if most := w.api.cfg.Facts.MaxDNSServers; len(servers) > most {
+			return fail(http.StatusBadRequest, "DNSNameServersExhausted", "Unable to complete operation for %s. The number of DNS nameservers exceeds the limit %d.", s.ID, most)
 		}
 		for _, a := range servers {
 			if a.Is4() != s.CIDR.Addr().Is4() {
@@ -316,8 +314,8 @@ func takeSubnet(s *model.Subnet, in *values, fresh bool) error {
 	}
 	if in.has("host_routes") {
 		routes := get[[]model.Route](in, "host_routes")
-		if len(routes) > maxHostRoutes {
-			return fail(http.StatusBadRequest, "HostRoutesExhausted", "Unable to complete operation for %s. The number of host routes exceeds the limit %d.", s.ID, maxHostRoutes)
+		if most := w.api.cfg.Facts.MaxHostRoutes; len(routes) > most {
+			return fail(http.StatusBadRequest, "HostRoutesExhausted", "Unable to complete operation for %s. The number of host routes exceeds the limit %d.", s.ID, most)
 		}
 		for _, r := range routes {
 			if r.Destination.Addr().Is4() != s.CIDR.Addr().Is4() || r.NextHop.Is4() != s.CIDR.Addr().Is4() {
@@ -367,7 +365,7 @@ func checkPools(s *model.Subnet, ps []model.AddrRange) error {
 
 func updateSubnet(w *work, s model.Subnet, in *values) (model.Subnet, error) {
 	hadDHCP, hadGateway := s.EnableDHCP, s.Gateway
-	if err := takeSubnet(&s, in, false); err != nil {
+	if err := w.takeSubnet(&s, in, false); err != nil {
 		return s, err
 	}
 	if s.Gateway != hadGateway && hadGateway.IsValid() {

@@ -11,9 +11,6 @@ import (
 	"nagare/internal/tables"
 )
 
-// zoneName is the one availability zone that there is.
-const zoneName = "nova"
-
 func init() {
 	declare(part{
 		collections: []collection{{"availability_zone", "availability_zones", "availability_zones", endpointFunc(serveZones)}},
@@ -35,7 +32,7 @@ func init() {
 		// A network is where it is served: where its DHCP port is, or everywhere if the controller serves it.
 		Attr[model.Network]{Name: "availability_zones", NoSort: true, Get: func(v *view, n *model.Network) any {
 			p, ok := tables.DHCPPortsByNetwork.First(v.r, string(n.ID))
-			return zonesIf(ok && (p.Host != "" || v.api.cfg.NativeDHCP))
+			return v.zonesIf(ok && (p.Host != "" || v.api.cfg.NativeDHCP))
 		}})
 	routers.extend(
 		Attr[model.Router]{Name: "availability_zone_hints", Get: func(_ *view, r *model.Router) any { return tagList(r.AvailabilityHints) }, Parse: zoneHints, Post: true, NoSort: true,
@@ -45,15 +42,16 @@ func init() {
 			}},
 		Attr[model.Router]{Name: "availability_zones", NoSort: true, Get: func(v *view, r *model.Router) any {
 			_, placed := tables.Gateways.Get(v.r, r.ID)
-			return zonesIf(placed)
+			return v.zonesIf(placed)
 		}})
 }
 
-func zonesIf(there bool) any {
+// zonesIf names the one availability zone that there is, if the object is there.
+func (v *view) zonesIf(there bool) any {
 	if !there {
 		return emptyArray
 	}
-	return []string{zoneName}
+	return []string{v.api.cfg.Facts.Zone}
 }
 
 var zoneHints = list[string](10, notEmptyText(255), true)
@@ -77,7 +75,7 @@ func (v *view) zones() map[string]bool {
 // checkHints refuses zones that there are not.
 func (w *work) checkHints(resource string, hints []string) error {
 	for _, h := range hints {
-		if _, ok := w.zones()[resource]; h != zoneName || !ok {
+		if _, ok := w.zones()[resource]; h != w.api.cfg.Facts.Zone || !ok {
 			return fail(http.StatusNotFound, "AvailabilityZoneNotFound", "AvailabilityZone %s could not be found.", show(h))
 		}
 	}
@@ -110,7 +108,7 @@ func serveZones(rq *request, rest []string) error {
 		if !ok {
 			continue
 		}
-		z := map[string]any{"name": zoneName, "resource": resource, "state": "unavailable"}
+		z := map[string]any{"name": v.api.cfg.Facts.Zone, "resource": resource, "state": "unavailable"}
 		if alive {
 			z["state"] = "available"
 		}
