@@ -61,12 +61,13 @@ func some(s string) []string {
 // Derived tables over what nodes need of routers. The subject is a located port, or gatewaySubject of a router, or a floating
 // IP's id for what serves it.
 var (
-	// NodeRouters: node -> routers with an interface on a network of its ports, and those whose gateway it is.
+	// NodeRouters: node -> routers with an interface on a network of its ports, those whose gateway it is, and those that routes of
+	// any of these lead to.
 	NodeRouters = reaching("node-routers", func(node model.NodeID, router model.RouterID, _ []model.NetworkID) []store.Member {
 		return []store.Member{{Group: string(node), Name: string(router)}}
 	})
-	// NodeReach: node -> networks that its ports reach through a router, their own among them, and those of routers whose
-	// gateway it is. External networks are not among them.
+	// NodeReach: node -> networks that its ports reach through routers, their own among them, and those that routers whose
+	// gateway it is reach. External networks are not among them.
 	NodeReach = reaching("node-reach", func(node model.NodeID, _ model.RouterID, nets []model.NetworkID) (ms []store.Member) {
 		for _, n := range nets {
 			ms = append(ms, store.Member{Group: string(node), Name: string(n)})
@@ -140,37 +141,59 @@ func RouterNetworks(r store.Reader, id model.RouterID) []model.NetworkID {
 	return out
 }
 
-// reaching declares a derived table over (node, router, networks of the router).
+// reaching declares a derived table over (node, router, networks of the router), of routers that a node's packets come to: those of its
+// ports' networks, those whose gateway it is, and those that the routes of any of these lead to. A route to another router costs
+// each port before it the walk to what is behind it; a change of one costs that of the ports from which packets come to it.
 func reaching(name string, emit func(model.NodeID, model.RouterID, []model.NetworkID) []store.Member) *store.Derived {
+	from := func(r store.Reader, node model.NodeID, starts []model.RouterID) (ms []store.Member) {
+		for _, id := range RoutersFrom(r, starts...) {
+			ms = append(ms, emit(node, id, RouterNetworks(r, id))...)
+		}
+		return ms
+	}
 	d := store.DeclareDerived(Schema, name, func(r store.Reader, subject string) (ms []store.Member) {
 		if router, ok := strings.CutPrefix(subject, gatewaySubject("")); ok {
 			g, ok := Gateways.Get(r, model.RouterID(router))
 			if !ok {
 				return nil
 			}
-			return emit(g.Node, g.Router, RouterNetworks(r, g.Router))
+			return from(r, g.Node, []model.RouterID{g.Router})
 		}
-		return places(r, model.PortID(subject), func(r store.Reader, p *model.Port) (ms []store.Member) {
+		return places(r, model.PortID(subject), func(r store.Reader, p *model.Port) []store.Member {
+			var starts []model.RouterID
 			for rp := range RouterPortsByNetwork.By(r, string(p.Network)) {
 				if rp.IsRouterInterface() {
-					ms = append(ms, emit(p.Host, rp.Router, RouterNetworks(r, rp.Router))...)
+					starts = append(starts, rp.Router)
 				}
 			}
-			return ms
+			return from(r, p.Host, starts)
 		})
 	})
-	store.From(d, Ports, func(r store.Reader, p model.Port) []string {
-		if !p.IsRouterInterface() || p.Router == "" {
-			return []string{string(p.ID)}
+	// What changes of a router concerns all from which packets come to it.
+	concerned := func(r store.Reader, id model.RouterID, nets []model.NetworkID) (ids []string) {
+		for _, up := range routersTo(r, id) {
+			ids = append(ids, gatewaySubject(up))
+			nets = append(nets, RouterNetworks(r, up)...)
 		}
-		// A router's interface concerns all that is on the router's networks.
-		ids := []string{gatewaySubject(p.Router)}
-		for _, n := range append(RouterNetworks(r, p.Router), p.Network) {
+		slices.Sort(nets)
+		for _, n := range slices.Compact(nets) {
 			for q := range PortsByNetwork.By(r, string(n)) {
 				ids = append(ids, string(q.ID))
 			}
 		}
 		return ids
+	}
+	store.From(d, Ports, func(r store.Reader, p model.Port) []string {
+		if !p.IsRouterInterface() || p.Router == "" {
+			return []string{string(p.ID)}
+		}
+		return concerned(r, p.Router, []model.NetworkID{p.Network})
+	})
+	store.From(d, Routers, func(r store.Reader, rt model.Router) []string {
+		if len(nextRouters(r, rt.ID)) == 0 { // most routes lead to no router
+			return nil
+		}
+		return concerned(r, rt.ID, nil)
 	})
 	store.From(d, Plugs, carriedBy)
 	return store.From(d, Gateways, func(_ store.Reader, g model.Gateway) []string { return []string{gatewaySubject(g.Router)} })

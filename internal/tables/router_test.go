@@ -47,13 +47,13 @@ func TestReach(t *testing.T) {
 			}
 			tables.Plugs.Put(tx, key, model.Plug{Node: node, Port: id})
 		case 4:
-			id := model.PortID("i" + string(rune('0'+pick(4))))
+			id := model.PortID("i" + string(rune('0'+pick(7))))
 			if pick(3) == 0 {
 				alloc.DeletePort(tx, id)
 				return nil
 			}
-			return alloc.PutPort(tx, model.Port{ID: id, DeviceID: "r" + string(rune('1'+pick(2))),
-				PortPlane: model.PortPlane{Network: nets[pick(3)], DeviceOwner: model.OwnerRouterInterface}})
+			return alloc.PutPort(tx, model.Port{ID: id, DeviceID: "r" + string(rune('1'+pick(4))), PortPlane: model.PortPlane{Network: nets[pick(3)],
+				DeviceOwner: model.OwnerRouterInterface, FixedIPs: []model.FixedIP{{Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(pick(5))})}}}})
 		case 5:
 			r := model.RouterID("r" + string(rune('1'+pick(2))))
 			if pick(3) == 0 {
@@ -62,7 +62,7 @@ func TestReach(t *testing.T) {
 				tables.Gateways.Put(tx, r, model.Gateway{Router: r, Node: node})
 			}
 		case 6:
-			r := model.RouterID("r" + string(rune('1'+pick(2))))
+			r := model.RouterID("r" + string(rune('1'+pick(4))))
 			gw := model.PortID("g" + string(r))
 			if pick(3) == 0 {
 				alloc.DeletePort(tx, gw)
@@ -70,7 +70,11 @@ func TestReach(t *testing.T) {
 			} else if err := alloc.PutPort(tx, model.Port{ID: gw, DeviceID: string(r), PortPlane: model.PortPlane{Network: "ext", DeviceOwner: model.OwnerRouterGateway}}); err != nil {
 				return err
 			}
-			tables.Routers.Put(tx, r, model.Router{ID: r, RouterPlane: model.RouterPlane{GatewayPort: gw}})
+			rt := model.Router{ID: r, RouterPlane: model.RouterPlane{GatewayPort: gw}}
+			for range pick(4) {
+				rt.Routes = append(rt.Routes, model.Route{NextHop: netip.AddrFrom4([4]byte{10, 0, 0, byte(pick(5))})})
+			}
+			tables.Routers.Put(tx, r, rt)
 		case 7:
 			id := model.FloatingIPID("f" + string(rune('0'+pick(3))))
 			if pick(4) == 0 {
@@ -128,8 +132,25 @@ func walk(r store.Reader, node model.NodeID) map[string][]string {
 			slices.Sort(out[what])
 		}
 	}
-	needs := func(router model.RouterID) {
+	asked := map[model.RouterID]bool{}
+	var needs func(router model.RouterID)
+	needs = func(router model.RouterID) {
+		if asked[router] {
+			return
+		}
+		asked[router] = true
 		add("routers", string(router))
+		rt, _ := tables.Routers.Get(r, router)
+		for _, route := range rt.Routes { // to another router
+			for _, own := range tables.Ports.All(r) {
+				for _, p := range tables.Ports.All(r) {
+					if own.DeviceOwner == model.OwnerRouterInterface && own.DeviceID == string(router) && p.Network == own.Network &&
+						p.DeviceOwner == model.OwnerRouterInterface && p.DeviceID != string(router) && len(p.FixedIPs) > 0 && p.FixedIPs[0].Addr == route.NextHop {
+						needs(model.RouterID(p.DeviceID))
+					}
+				}
+			}
+		}
 		for _, p := range tables.Ports.All(r) {
 			if p.DeviceOwner == model.OwnerRouterInterface && p.DeviceID == string(router) {
 				add("reach", string(p.Network))
