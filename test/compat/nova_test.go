@@ -148,6 +148,20 @@ func (n *compute) observe(port, status string) {
 	}
 }
 
+// ready writes that a node to which an instance migrates has confirmed its port.
+func (n *compute) ready(port string, hosts ...model.NodeID) {
+	n.t.Helper()
+	_, err := n.c.st.Commit(n.t.Context(), store.Origin{User: "node controller"}, func(tx *store.Txn) error {
+		s, _ := tables.Statuses.Get(tx, model.PortID(port))
+		s.Ready = hosts
+		tables.Statuses.Put(tx, s.Port, s)
+		return nil
+	})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+}
+
 // TestNova leads an instance through what Nova does with it.
 func TestNova(t *testing.T) {
 	n := &compute{t: t, c: start(t, nil), news: make(chan struct{}, 100)}
@@ -248,6 +262,34 @@ func TestNova(t *testing.T) {
 	loose := one(n.call(n.service, "PUT", "/v2.0/ports/"+own, map[string]any{"port": map[string]any{"device_id": "", "device_owner": "", "binding:host_id": nil, "binding:profile": map[string]any{}}}, 200), "port")
 	if loose["status"] != "DOWN" || loose["binding:vif_type"] != "unbound" || loose["device_id"] != "" {
 		t.Errorf("the port that was taken off: %v", loose)
+	}
+
+	// A live migration: Nova makes a second binding, is told when the port is plugged there, activates it when the instance runs there,
+	// and deletes the first. Nothing says that the port is down.
+	ext := fmt.Sprint(n.call(n.service, "GET", "/v2.0/extensions", nil, 200))
+	if !strings.Contains(ext, "alias:binding-extended") {
+		t.Error("Nova would not use several bindings: the alias binding-extended is not listed")
+	}
+	at := "/v2.0/ports/" + port + "/bindings"
+	there := one(n.call(n.service, "POST", at, map[string]any{"binding": map[string]any{"host": "controller", "vnic_type": "normal", "profile": map[string]any{"os_vif_delegation": true}}}, 201), "binding")
+	if there["status"] != "INACTIVE" || there["vif_type"] != "ovs" || one(there, "vif_details")["bridge_name"] != "br-int" {
+		t.Errorf("a second binding: %v", there)
+	}
+	n.ready(port, "controller")
+	n.told(nova.Plugged, instance, port, "completed")
+	if b := one(n.call(n.service, "GET", at+"/controller", nil, 200), "binding"); b["status"] != "INACTIVE" {
+		t.Errorf("binding %v", b)
+	}
+	n.call(n.service, "PUT", at+"/controller/activate", nil, 200)
+	n.call(n.service, "PUT", at+"/controller/activate", nil, 409) // by the event of the hypervisor and at the end: Nova takes it
+	if p := one(n.call(n.service, "GET", "/v2.0/ports/"+port, nil, 200), "port"); p["binding:host_id"] != "controller" || p["status"] != "ACTIVE" {
+		t.Errorf("the port of the migrated instance: %v", p)
+	}
+	refresh()
+	n.call(n.service, "DELETE", at+"/compute", nil, 204)
+	n.call(n.service, "DELETE", at+"/compute", nil, 404)
+	if l := list(n.call(n.service, "GET", at, nil, 200), "bindings"); len(l) != 1 {
+		t.Errorf("bindings after the migration: %v", l)
 	}
 
 	// The periodic task, then delete.
