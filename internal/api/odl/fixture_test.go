@@ -144,8 +144,12 @@ func flows(t testing.TB, st *store.Store, profile, node string) []string {
 	e := compile.New(book, pipeline.Check)
 	e.AddNode(node)
 	e.Update(st.Snapshot(), &store.Changes{All: true})
+	return desired(e, node)
+}
+
+// desired is what an engine wants of a node, in text.
+func desired(e *compile.Engine, node string) (out []string) {
 	d, _ := e.Desired(node)
-	var out []string
 	for _, f := range d.Flows {
 		out = append(out, fmt.Sprintf("cookie=%#x %s", f.Cookie, f))
 	}
@@ -160,6 +164,26 @@ func flows(t testing.TB, st *store.Store, profile, node string) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// asFromScratch holds that an engine that has followed the changes wants what one wants that has not.
+func (w *world) asFromScratch(followed *compile.Engine, lately string) {
+	w.Helper()
+	for _, node := range []string{"controller", "compute"} {
+		if got, want := desired(followed, node), flows(w, w.st, "standard", node); !slices.Equal(got, want) {
+			for _, l := range want {
+				if !slices.Contains(got, l) {
+					w.Errorf("%s: missing: %s", node, l)
+				}
+			}
+			for _, l := range got {
+				if !slices.Contains(want, l) {
+					w.Errorf("%s: too much: %s", node, l)
+				}
+			}
+			w.Fatalf("%s: compiled step by step it is not what it is from scratch, after %s", node, lately)
+		}
+	}
 }
 
 // flowsOf are those of the node's flows that contain all the texts.

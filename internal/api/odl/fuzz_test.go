@@ -34,6 +34,9 @@ func (f *fuzzWorld) renew(t testing.TB) {
 			return
 		}
 	}
+	if f.world != nil {
+		f.asFromScratch(f.engine, "many requests")
+	}
 	f.close()
 	f.world = routed(t)
 	f.do("POST", "/ports", portOn(gwPort, extNet, subExt, "fa:16:3e:00:01:01", "172.16.1.3", "network:router_gateway", routerA), 201)
@@ -41,7 +44,10 @@ func (f *fuzzWorld) renew(t testing.TB) {
 	f.do("POST", "/ports", portOn(ifPort, netA, subA, "fa:16:3e:00:01:02", "10.0.0.1", "network:router_interface", routerA), 201)
 	f.do("POST", "/ports", portOn(fipPort, extNet, subExt, "fa:16:3e:00:01:04", "172.16.1.4", "network:floatingip", floatA), 201)
 	f.do("POST", "/floatingips", floatBody(portA, "10.0.0.5", routerA, "DOWN"), 201)
-	f.do("POST", "/trunks", `{"trunk":{"id":"`+netA+`","port_id":"`+portA+`"}}`, 201)
+	f.do("POST", "/qos/policies", `{"policy":{"id":"`+netA+`","bandwidth_limit_rules":[{"id":"`+ruleN(1)+`","max_kbps":1000}]}}`, 201)
+	f.do("PUT", "/networks/"+netA, netBody(netA, "1077", `,"qos_policy_id":"`+netA+`"`), 200)
+	f.do("POST", "/trunks", trunkBody(netA, portA, portB), 201)
+	f.do("POST", "/ports", portBody(portB, macB, "10.0.0.6", ""), 201)
 	f.plug("compute", portB)
 	f.engine = compile.New(netvirt.Standard(netvirt.Options{NativeDHCP: true}), pipeline.Check)
 	f.engine.AddNode("controller")
@@ -114,8 +120,8 @@ var attributes = []struct {
 	{"floatingips", "floatingip", []string{`"floating_network_id":"` + extNet + `"`, `"floating_ip_address":"172.16.1.9"`, `"port_id":"` + portA + `"`, `"router_id":"` + routerA + `"`, `"fixed_ip_address":"10.0.0.5"`}, namesOf(floatingIPs)},
 	{"security-groups", "security_group", nil, namesOf(groups)},
 	{"security-group-rules", "security_group_rule", []string{`"security_group_id":"` + groupA + `"`, `"direction":"ingress"`}, namesOf(rules)},
-	{"qos/policies", "policy", nil, []string{"rules", "bandwidth_limit_rules", "x_rules", "is_default"}},
-	{"trunks", "trunk", []string{`"port_id":"` + portA + `"`}, []string{"port_id", "sub_ports"}},
+	{"qos/policies", "policy", []string{`"bandwidth_limit_rules":[{"id":"` + ruleN(1) + `","max_kbps":2000},{"id":"` + ruleN(2) + `","max_kbps":9,"direction":"ingress"}]`}, append(namesOf(policies), "rules", "x_rules")},
+	{"trunks", "trunk", []string{`"port_id":"` + portA + `"`, `"sub_ports":[{"port_id":"` + portB + `","segmentation_id":9}]`}, namesOf(trunks)},
 	{"bgpvpns", "bgpvpn", nil, []string{"type", "networks", "vni", "route_targets"}},
 	{"lbaas/pools/" + netA + "/members", "member", nil, []string{"address", "protocol_port"}},
 	{"sfc/portchains", "portchain", nil, []string{"port_pair_groups", "chain_parameters"}},
@@ -143,10 +149,12 @@ func TestRandomRequests(t *testing.T) {
 		`[{"start":"10.0.0.9","end":"10.0.0.2"}]`, `[{"destination":"10.0.0.0/8","nexthop":"10.0.0.1"}]`, `[{"destination":"::/0","nexthop":"fd00::1"}]`, `[{"opt_name":"x","opt_value":"y"}]`,
 		`99999999999999999999`, `"💥"`, `4`, `6`, `22`, `4095`, `"tcp"`, `"icmp"`, `58`, `"vxlan"`, `"vlan"`, `"local"`, `"gre"`, `"egress"`, `"slaac"`, `"IPv6"`, `"network:dhcp"`,
 		`"network:router_gateway"`, `"network:router_interface"`, `"network:floatingip"`, `"controller"`, `{"network_id":"%s","enable_snat":false}`, `[{"provider:network_type":"vlan","provider:segmentation_id":"9"}]`,
-		`"{\"a\":[1e999]}"`, `[{"type":"dscp_marking","id":"%s","dscp_mark":"3"}]`, `["10.0.0.1","fd00::1"]`}
+		`"{\"a\":[1e999]}"`, `[{"type":"dscp_marking","id":"%s","dscp_mark":"3"}]`, `[{"type":"x","id":"%s"}]`, `[{"id":"%s","max_kbps":7,"dscp_mark":8}]`, `[{"id":"%s","max_kpps":1,"min_kpps":2}]`, `["10.0.0.1","fd00::1"]`}
 	codes := map[int]int{}
-	for range 10000 {
-		f.renew(t)
+	for i := range 10000 {
+		if f.renew(t); i%500 == 499 {
+			f.asFromScratch(f.engine, fmt.Sprint(i, " requests"))
+		}
 		c := attributes[rnd.IntN(len(attributes))]
 		attrs := map[string]string{"id": `"` + ids[rnd.IntN(len(ids))] + `"`}
 		for _, b := range c.base {
