@@ -9,10 +9,13 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"nagare/internal/api/neutron"
+	"nagare/internal/model"
 	"nagare/internal/store"
+	"nagare/internal/tables"
 )
 
 // log reads the commits from a revision on.
@@ -163,7 +166,14 @@ func (all records) faults() (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	for _, r := range references {
 		for key, o := range all[r.table] {
+			if text(o, "freed") != "" {
+				continue // a slot keeps the name of whom it served until its zones are flushed
+			}
 			for _, id := range texts(o, r.path) {
+				if r.target == "group-sets" {
+					n, _ := strconv.ParseUint(id, 10, 32)
+					id = tables.KeyText(model.Key(n))
+				}
 				if _, ok := all[r.target][id]; !ok {
 					fault("%s %s: %s names %s, which is not in %s", r.table, key, r.path, id, r.target)
 				}
@@ -236,12 +246,17 @@ func (all records) faults() (faults []string) {
 			}
 		}
 		if host := text(p, "binding_host_id"); host != "" {
-			if !all.any("slots", func(o map[string]any) bool { return text(o, "port") == key && text(o, "node") == host }) {
+			if !all.any("slots", func(o map[string]any) bool {
+				return text(o, "port") == key && text(o, "node") == host && text(o, "freed") == ""
+			}) {
 				fault("port %s: has no slot on %s", key, host)
 			}
 		}
 	}
 	for key, o := range all["slots"] {
+		if text(o, "freed") != "" {
+			continue
+		}
 		if text(o, "port")+text(o, "router") != "" {
 			unique(key, "slot of %s%s on %s", text(o, "port"), text(o, "router"), text(o, "node"))
 		}
@@ -288,7 +303,7 @@ func (all records) prefixFaults(used map[string]map[netip.Addr]bool) (faults []s
 			fault("address cursor %s: of no subnet", key)
 		}
 	}
-	taken := map[string][]netip.Prefix{} // by pool, free blocks too
+	taken := map[string][]netip.Prefix{}          // by pool, free blocks too
 	for key := range all["alloc-free-prefixes"] { // pool|host bits|address
 		f := strings.Split(key, "|")
 		b, _ := hex.DecodeString(f[2])
