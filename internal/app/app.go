@@ -199,6 +199,7 @@ func (s *Server) openAPIs(ctx context.Context, logs *logs) error {
 		c.NativeDHCP, c.DHCPServerHost = true, s.cfg.ServerName
 	}
 	c.MaxAddressPairs, c.Routers = s.cfg.MaxAddressPairs, s.cfg.Profile == standard
+	c.StoredOnly = s.cfg.APIStoredOnly
 	if s.cfg.Northbound == odlMaster {
 		c.ReadOnly = neutronReadOnly
 	}

@@ -51,6 +51,8 @@ type Config struct {
 	NativeDHCP bool
 	// Routers says that the data plane routes: without it there are no routers and floating IPs in the API.
 	Routers bool
+	// StoredOnly adds resources that are stored and shown and change no packet; see whereStored.
+	StoredOnly bool
 	// ReadOnly refuses every change, and the objects that lists would make, with these words: who owns the networks instead, and
 	// what to do. Empty: changes are taken.
 	ReadOnly string

@@ -20,6 +20,7 @@ import (
 
 // fuzzWorld is one populated world; its store is rebuilt when it has grown.
 type fuzzWorld struct {
+	more map[string]string // ids by what stands for them in fuzzColl.base
 	*world
 	net, sub, port, group, rule, addresses string
 	ext, router, floating                  string
@@ -34,7 +35,7 @@ func (f *fuzzWorld) renew(t testing.TB) {
 		}
 	}
 	f.world = newWorld(t, func(c *Config) {
-		c.Routers, c.Quotas = true, map[string]int{}
+		c.Routers, c.StoredOnly, c.Quotas = true, true, map[string]int{}
 		c.IDs = &alloc.Recorded{Networks: []alloc.RecordedNetwork{{Name: "net", ID: "00000000-0000-4000-8000-000000000001", SegmentationID: 7}},
 			Subnets: []alloc.RecordedSubnet{{Name: "sub", ID: "00000000-0000-4000-8000-000000000002"}},
 			Ports:   []alloc.RecordedPort{{Name: "port", ID: "00000000-0000-4000-8000-000000000003"}}}
@@ -55,6 +56,7 @@ func (f *fuzzWorld) renew(t testing.TB) {
 	f.pool = f.world.pool("demo", `"prefixes":["10.64.0.0/10"],"default_prefixlen":24,"address_scope_id":"`+f.scope+`"`)
 	f.policy = f.grant("demo", "network", f.net, "access_as_shared", "p-other")
 	f.agent = f.names("admin", "agents", "id")[0]
+	f.more = f.makeStored()
 	f.floating = f.make("demo", "floatingips", "floatingip", `"floating_network_id":"`+f.ext+`","port_id":"`+f.port+`"`)
 }
 
@@ -128,12 +130,7 @@ func TestRandomRequests(t *testing.T) {
 	odd := []string{`{"network_id":"%s"}`, `{"network_id":"%s","external_fixed_ips":[{"ip_address":null}]}`, `[{"destination":"192.168.0.0/24","nexthop":"10.0.0.9"}]`, `null`, `true`, `"true"`, `0`, `-1`, `1.5`, `1e400`, `""`, `"x"`, `"\u0000"`, `[]`, `{}`, `[null]`, `[{}]`, `[[]]`, `{"a":null}`, `"10.0.0.0/24"`, `"10.0.0.9"`, `"::1"`,
 		`"fd00::/64"`, `"fa:16:3e:00:00:01"`, `["` + strings.Repeat("x", 300) + `"]`, `"%s"`, `["%s"]`, `[{"subnet_id":"%s"}]`, `[{"ip_address":"10.0.0.50"}]`, `[{"start":"10.0.0.9","end":"10.0.0.2"}]`,
 		`[{"destination":"10.0.0.0/8","nexthop":"x"}]`, `[{"opt_name":"x","opt_value":[]}]`, `99999999999999999999`, `"💥"`, `[1,2,3]`, `4`, `6`, `"tcp"`, `"vxlan"`, `"ingress"`, `"slaac"`}
-	type coll struct {
-		path, name string
-		base       []string
-		attrs      []string
-	}
-	colls := []coll{
+	colls := []fuzzColl{
 		{"networks", "network", nil, names(networks)}, {"subnets", "subnet", []string{`"network_id":"NET"`, `"ip_version":4`}, names(subnets)},
 		{"ports", "port", []string{`"network_id":"NET"`}, names(ports)}, {"security-groups", "security_group", nil, names(groups)},
 		{"security-group-rules", "security_group_rule", []string{`"security_group_id":"GROUP"`, `"direction":"ingress"`}, names(rules)},
@@ -145,15 +142,16 @@ func TestRandomRequests(t *testing.T) {
 		{"agents", "agent", nil, names(agents)}, {"network-ip-availabilities", "network_ip_availability", nil, names(ipAvailability)},
 		{"routers", "router", nil, names(routers)}, {"floatingips", "floatingip", []string{`"floating_network_id":"EXT"`}, names(floatingIPs)},
 	}
+	colls = append(colls, storedColls()...)
 	codes := map[int]int{}
 	for range 9000 {
 		f.renew(t)
 		c := colls[rnd.IntN(len(colls))]
-		id := []string{f.net, f.sub, f.port, f.group, f.rule, f.addresses, f.ext, f.router, f.floating, f.pool, f.scope, f.policy, f.agent}[rnd.IntN(13)]
+		id := []string{f.net, f.sub, f.port, f.group, f.rule, f.addresses, f.ext, f.router, f.floating, f.pool, f.scope, f.policy, f.agent, f.more["LABEL"]}[rnd.IntN(14)]
 		attrs := map[string]string{}
 		for _, b := range c.base {
 			k, v, _ := strings.Cut(b, ":")
-			attrs[strings.Trim(k, `"`)] = strings.NewReplacer("NET", f.net, "PRIVATE", f.private, "POOL", f.pool, "GROUP", f.group, "EXT", f.ext).Replace(v)
+			attrs[strings.Trim(k, `"`)] = strings.NewReplacer("NET", f.net, "PRIVATE", f.private, "POOL", f.pool, "GROUP", f.group, "EXT", f.ext, "LABEL", f.more["LABEL"]).Replace(v)
 		}
 		for range 1 + rnd.IntN(3) {
 			v := odd[rnd.IntN(len(odd))]
@@ -182,6 +180,12 @@ func TestRandomRequests(t *testing.T) {
 		t.Errorf("the requests were too uniform to prove much: %v", codes)
 	}
 	consistent(t, f.world)
+}
+
+// fuzzColl is a collection that the random requests are about; base are the attributes of every body.
+type fuzzColl struct {
+	path, name  string
+	base, attrs []string
 }
 
 func names[T any](rs *Resource[T]) (out []string) {

@@ -151,7 +151,7 @@ func (w *world) names(who, path, attr string) []string {
 	w.t.Helper()
 	m := w.do(who, "GET", "/v2.0/"+path, "", 200)
 	coll, _, _ := strings.Cut(path, "?")
-	coll = strings.ReplaceAll(coll, "-", "_")
+	coll = strings.ReplaceAll(coll[strings.LastIndex(coll, "/")+1:], "-", "_")
 	l, ok := m[coll].([]any)
 	if !ok {
 		w.t.Fatalf("GET %s: no %s in %v", path, coll, m)

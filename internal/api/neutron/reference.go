@@ -68,7 +68,7 @@ PUT and DELETE take ` + "`If-Match: revision_number=N`" + `.
 	for _, name := range slices.Sorted(maps.Keys(DefaultQuotas)) {
 		fmt.Fprintf(&b, "| %s | %d |\n", name, DefaultQuotas[name])
 	}
-	b.WriteString("\n## Extensions\n\nEach is listed by the API because its behaviour is there.\n\n| alias | | only |\n|---|---|---|\n")
+	b.WriteString("\n## Extensions\n\nEach is listed by the API because its behaviour is there, but for those that have to be asked for.\n\n| alias | | only |\n|---|---|---|\n")
 	type row struct{ alias, about, only string }
 	var rows []row
 	for _, p := range parts {
@@ -93,6 +93,8 @@ func condition(when func(*Config) bool) string {
 		return "where groups are enforced (profile standard)"
 	case !when(&Config{}) && when(&standard):
 		return "where the data plane routes"
+	case !when(&standard) && when(&Config{Routers: true, StoredOnly: true}):
+		return "with `serve --api-stored-only`: stored and shown, no packet is treated otherwise"
 	}
 	return "in some configurations"
 }
