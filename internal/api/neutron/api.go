@@ -169,7 +169,7 @@ func (rq *request) serve() error {
 		}
 		return err
 	}
-	if len(rq.who.Roles) == 0 {
+	if len(rq.who.Roles) == 0 || rq.who.DomainID != "" {
 		return fail(http.StatusForbidden, "PolicyNotAuthorized", "The token gives no role here; ask for one that is scoped to a project")
 	}
 	if rq.query, err = url.ParseQuery(rq.r.URL.RawQuery); err != nil {
