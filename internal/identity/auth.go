@@ -45,6 +45,8 @@ func (c *call) authenticate() error {
 			user, err = c.byPassword(obj(ident, "password", "user"))
 		case "token":
 			user, err = c.byToken(str(obj(ident, "token"), "id"), cl)
+		case appCredentialMethod:
+			user, err = c.byAppCredential(obj(ident, appCredentialMethod), cl)
 		default:
 			return errUnauthenticated
 		}
@@ -113,7 +115,7 @@ func (c *call) byToken(token string, cl *claims) (string, error) {
 	if err != nil {
 		return "", errUnauthenticated
 	}
-	cl.Expires = min(cl.Expires, old.claims.Expires)
+	cl.Expires, cl.Credential = min(cl.Expires, old.claims.Expires), old.claims.Credential
 	if cl.Parent = old.claims.Parent; cl.Parent == "" {
 		cl.Parent = old.claims.Audit
 	}
@@ -170,6 +172,10 @@ func (c *call) chooseScope(auth map[string]any, cl *claims) error {
 		cl.Target = systemTarget
 	case given && s != nil:
 		return badRequest("Expecting to find project, domain or system in auth.scope.")
+	case cl.Credential != "":
+		if a, ok := appCredentials.Get(c.snap, cl.Credential); ok {
+			cl.Target = projectTarget(a.Project)
+		}
 	default:
 		// A default project that is gone or that the user lost gives an unscoped token, not an error.
 		if u, ok := users.Get(c.snap, cl.User); ok && u.DefaultProject != "" {
@@ -193,6 +199,9 @@ func (c *call) tokenBody(s *session) map[string]any {
 		"issued_at":  stamp(s.claims.issued()),
 		"user": map[string]any{"id": s.user.ID, "name": s.user.Name, "password_expires_at": nil,
 			"domain": map[string]any{"id": s.domain.ID, "name": s.domain.Name}},
+	}
+	if a, ok := appCredentials.Get(c.snap, s.claims.Credential); ok {
+		t["application_credential"] = map[string]any{"id": a.ID, "name": a.Name, "restricted": !a.Unrestricted}
 	}
 	if s.claims.Target == "" {
 		return t

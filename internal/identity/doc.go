@@ -11,6 +11,8 @@
 // Other APIs take Basic as well (Authenticate): a password that was right is remembered for a minute as a keyed digest, because
 // some clients send it with every request. Wrong ones are counted by user and by source address, and delay more and more.
 //
+// An application credential (appcred.go) is a user on one project with some of his roles; its tokens are limited to that, and end with it.
+//
 // Invariants: there is no default password; every error has the shape {"error":{"code","title","message"}}; an answer never
 // says which part of a credential was wrong; no token or password is ever logged or returned.
 //

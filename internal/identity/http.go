@@ -220,6 +220,11 @@ func (s *Service) routes() {
 	registerKind(s, roleKind)
 	s.route("POST /v3/users/{id}/password", loggedIn, (*call).changePassword)
 	s.route("GET /v3/users/{id}/projects", loggedIn, (*call).userProjects)
+	credentials := "/v3/users/{id}/application_credentials"
+	s.route("GET "+credentials, loggedIn, ownAppCredentials(false, (*call).listAppCredentials))
+	s.route("POST "+credentials, loggedIn, ownAppCredentials(true, (*call).createAppCredential))
+	s.route("GET "+credentials+"/{credential}", loggedIn, ownAppCredentials(false, (*call).showAppCredential))
+	s.route("DELETE "+credentials+"/{credential}", loggedIn, ownAppCredentials(false, (*call).deleteAppCredential))
 
 	for _, target := range []string{"projects", "domains"} {
 		base := "/v3/" + target + "/{target}/users/{user}/roles"

@@ -319,10 +319,12 @@ var domainKind = &kind[string, Domain]{
 		}
 		for p := range projectsByDom.By(tx, d.ID) {
 			forgetAssignments(tx, assignmentsByTarget, projectTarget(p.ID))
+			forgetAppCredentials(tx, appCredsByProj, string(p.ID))
 			projects.Delete(tx, p.ID)
 		}
 		for u := range usersByDomain.By(tx, d.ID) {
 			forgetAssignments(tx, assignmentsByUser, u.ID)
+			forgetAppCredentials(tx, appCredsByUser, u.ID)
 			users.Delete(tx, u.ID)
 		}
 		forgetAssignments(tx, assignmentsByTarget, domainTarget(d.ID))
@@ -353,6 +355,7 @@ var projectKind = &kind[model.ProjectID, Project]{
 	check: func(r store.Reader, p *Project) error { return wantDomain(r, p.Domain) },
 	forget: func(tx *store.Txn, p *Project) error {
 		forgetAssignments(tx, assignmentsByTarget, projectTarget(p.ID))
+		forgetAppCredentials(tx, appCredsByProj, string(p.ID))
 		return nil
 	},
 	mine: func(c *call, p *Project) bool { return len(rolesOn(c.snap, c.ses.user.ID, projectTarget(p.ID))) > 0 },
@@ -398,6 +401,7 @@ var userKind = &kind[string, User]{
 	check: func(r store.Reader, u *User) error { return wantDomain(r, u.Domain) },
 	forget: func(tx *store.Txn, u *User) error {
 		forgetAssignments(tx, assignmentsByUser, u.ID)
+		forgetAppCredentials(tx, appCredsByUser, u.ID)
 		return nil
 	},
 	mine: func(c *call, u *User) bool { return u.ID == c.ses.user.ID },

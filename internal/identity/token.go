@@ -24,6 +24,8 @@ type claims struct {
 	Expires int64    `json:"e"`
 	Audit   string   `json:"a"`
 	Parent  string   `json:"p,omitempty"` // audit id of the first token of a chain made by the token method
+	// Credential is the application credential that the token stems from, which limits it.
+	Credential string `json:"c,omitempty"`
 }
 
 func (c *claims) issued() time.Time  { return time.UnixMicro(c.Issued).UTC() }
@@ -128,6 +130,9 @@ func scope(r store.Reader, c *claims) (*session, error) {
 		return nil, ErrUnauthorized
 	}
 	if c.Target == "" {
+		if c.Credential != "" {
+			return nil, ErrUnauthorized // it is of one project
+		}
 		return s, nil
 	}
 	s.roles = rolesOn(r, c.User, c.Target)
@@ -151,6 +156,11 @@ func scope(r store.Reader, c *claims) (*session, error) {
 			return nil, ErrUnauthorized
 		}
 		s.dom = &d
+	}
+	if c.Credential != "" {
+		if err := s.restrict(r); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
