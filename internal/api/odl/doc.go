@@ -4,10 +4,10 @@
 // networking-odl can have nagare in OpenDaylight's place.
 //
 // The other Neutron owns the intent, and we believe it: ids, addresses, MACs, segmentation ids and bindings are taken as they come, children
-// before their parents, an object twice, requests late. Networks, subnets, ports, routers, floating IPs, groups and rules become
-// the objects of internal/model, with keys, slots and places from internal/alloc, so that they compile as if they had come by our
-// own Neutron API. What the client says beyond the model is kept beside it (model.Foreign) and served again. Collections of which
-// we have no model (QoS policies, trunks, chains, BGP VPNs, gateways, balancers ...) are such records and nothing else, so that a
+// before their parents, an object twice, requests late. Networks, subnets, ports, routers, floating IPs, groups, rules, QoS policies
+// and trunks become the objects of internal/model, with keys, slots and places from internal/alloc, so that they compile as if they
+// had come by our own Neutron API. What the client says beyond the model is kept beside it (model.Foreign) and served again.
+// Collections of which we have no model (chains, BGP VPNs, gateways, balancers ...) are such records and nothing else, so that a
 // full sync succeeds.
 //
 // Invariants: a request that writes is one store transaction, bulk included. A 4xx has changed nothing, and a 5xx means that the

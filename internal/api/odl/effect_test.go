@@ -114,6 +114,12 @@ func TestQos(t *testing.T) {
 		`"bandwidth_limit_rules":[{"max_kbps":1}]`, `"bandwidth_limit_rules":{}`} {
 		w.do("PUT", "/qos/policies/"+netA, head+bad+`}}`, 400)
 	}
+	// Both forms at once, in no order: each rule once, in order of ids.
+	w.do("PUT", "/qos/policies/"+netA, head+`"rules":[{"type":"bandwidth_limit","id":"`+r(2)+`","max_kbps":7},{"type":"dscp_marking","id":"`+r(1)+`","dscp_mark":8}],
+"bandwidth_limit_rules":[{"id":"`+r(2)+`","max_kbps":7}]}}`, 200)
+	if p, _ := tables.QosPolicies.Get(w.st.Snapshot(), netA); len(p.Rules) != 2 || p.Rules[0].ID != model.QosRuleID(r(1)) || p.Rules[1].Value != 7 {
+		t.Errorf("rules in both forms: %+v", p.Rules)
+	}
 	w.do("PUT", "/qos/policies/"+netA, head+`"description":""}}`, 200)
 	if p, _ := tables.QosPolicies.Get(w.st.Snapshot(), netA); len(p.Rules) != 0 {
 		t.Errorf("an update without rules leaves %v", p.Rules)
@@ -229,6 +235,17 @@ func TestTrunk(t *testing.T) {
 	on("T1", ifPort, "", 0, "", "")
 	w.wantFlows("T1", false, "compute", "dl_vlan=101")
 
+	// What cannot be carried is listed all the same.
+	for _, odd := range []string{`"segmentation_type":"vxlan","segmentation_id":100`, `"segmentation_type":"vlan","segmentation_id":0`, `"segmentation_type":"inherit"`} {
+		w.do("PUT", "/trunks/"+trunkA, replaced(trunkBody(trunkA, portA, portB), `"segmentation_type":"vlan","segmentation_id":100`, odd), 200)
+		on(odd, portB, "", 0, "controller", "controller")
+		if l, _ := w.show("trunks", trunkA)["sub_ports"].([]any); len(l) != 1 {
+			t.Errorf("%s: listed are %v", odd, l)
+		}
+		w.do("PUT", "/trunks/"+trunkA, trunkBody(trunkA, portA, portB), 200)
+		on("carried again", portB, portA, 100, "compute", "controller")
+	}
+
 	// A parent that goes before its trunk, and comes back.
 	w.do("DELETE", "/ports/"+portA, "", 204)
 	on("parent gone", portB, portA, 100, "", "controller")
@@ -237,6 +254,9 @@ func TestTrunk(t *testing.T) {
 	on("parent back", portB, portA, 100, "compute", "controller")
 	// A sub-port too.
 	w.do("DELETE", "/ports/"+portB, "", 204)
+	if f, ok := tables.Foreign.Get(w.st.Snapshot(), model.ForeignKey(kindSubPort, portB)); ok {
+		t.Errorf("left behind by a port that a trunk carried: %+v", f)
+	}
 	w.do("POST", "/ports", sub, 201)
 	on("sub-port back", portB, portA, 100, "compute", "elsewhere")
 
@@ -290,6 +310,8 @@ func TestTrunkStatus(t *testing.T) {
 	observed(portA, model.StatusActive)
 	want(statusBuild)
 	observed(portB, model.StatusActive)
+	want(model.StatusActive)
+	w.do("POST", "/ports", portBody(portB, macB, "10.0.0.6", ""), 201) // it is where its parent is, and stays there
 	want(model.StatusActive)
 	observed(portB, model.StatusError)
 	want(statusDegraded)

@@ -94,7 +94,8 @@ func FuzzRequests(f *testing.F) {
 		{"POST", "/ports", portBody(portB, macB, "10.0.0.6", bound)}, {"PUT", "/ports/" + portA, `{"port":{"binding:profile":"[1","security_groups":["` + groupA + `"]}}`},
 		{"PUT", "/routers/" + routerA, routerBody(gwPort, `,"routes":[{"destination":"::/0","nexthop":"fd00::1"}]`)}, {"PUT", "/routers/" + routerA + "/add_router_interface", `{"a":1}`},
 		{"PUT", "/floatingips/" + floatA, floatBody("", "", "", "DOWN")}, {"POST", "/security-group-rules", ruleBody(ruleN(2), groupA, `,"x":[]`)}, {"POST", "/security-groups", groupBody(groupB, rule(ruleN(3), groupB, ""))},
-		{"POST", "/qos/policies", `{"policy":{"id":"` + netA + `","rules":[{"type":"x","id":"` + netB + `"}]}}`}, {"POST", "/l2gateway-connections", `{"l2gateway_connections":[{"id":"` + netA + `","segmentation_id":""}]}`},
+		{"POST", "/qos/policies", `{"policy":{"id":"` + netA + `","rules":[{"type":"x","id":"` + netB + `"}]}}`}, {"POST", "/trunks", trunkBody(netB, portB, portA, gwPort)},
+		{"PUT", "/trunks/" + netA, trunkBody(netA, gwPort, portA)}, {"PUT", "/qos/policies/" + netA, `{"policy":{"dscp_marking_rules":[{"id":"` + netB + `","dscp_mark":8}]}}`}, {"POST", "/l2gateway-connections", `{"l2gateway_connections":[{"id":"` + netA + `","segmentation_id":""}]}`},
 		{"GET", "/ports?limit=2&marker=" + portA + "&page_reverse=1&fields=id&name=%00", ""}, {"GET", "/lbaas/pools/" + netA + "/members", ""}, {"DELETE", "/ports/" + gwPort, ""},
 	} {
 		f.Add(uint8(0), s[0], s[1], []byte(s[2]))
