@@ -55,6 +55,7 @@ func routerStep(t *rapid.T, tx *store.Txn) {
 		}
 		if rapid.Bool().Draw(t, "routes") {
 			r.Routes = []model.Route{{Destination: netip.MustParsePrefix("192.168.0.0/16"), NextHop: netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(0, 4).Draw(t, "hop"))})},
+				{Destination: netip.MustParsePrefix("10.7.0.0/16"), NextHop: netip.AddrFrom4([4]byte{10, 0, byte(rapid.IntRange(0, 3).Draw(t, "next router")), 1})},
 				{Destination: netip.MustParsePrefix("0.0.0.0/0"), NextHop: netip.MustParseAddr("172.16.1.77")}}
 		}
 		tables.Routers.Put(tx, router, r)

@@ -196,6 +196,9 @@ func (l *layer3) gatewayHere(c *compile.Context) {
 			if f.Type.Tunnelled() && !slices.Contains(nets, f.Net) {
 				nets = append(nets, f.Net)
 				c.Each(tables.NetworkPeers, string(f.Net), l.peer)
+				if compile.Ask(c, l.fed, string(p.ID)) { // of nodes without ports there, too, for which other routers pass packets on
+					c.Each(tables.NetworkReachers, string(f.Net), l.peer)
+				}
 			}
 		}
 	}

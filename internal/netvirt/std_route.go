@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"nagare/internal/compile"
 	"nagare/internal/flow"
@@ -69,7 +70,7 @@ func (l *layer3) interfacePort(c *compile.Context) {
 // for its own ports.
 func (l *layer3) routeInto(c *compile.Context, e *edge, w *way, sign func(flow.Flow) flow.Flow) {
 	router := flow.Reg(pipeline.RegRouter, uint32(e.Key))
-	if w.by.physical() {
+	if w.by.physical() && w.via == "" { // from router to router nothing is sent
 		why := compile.Ask(c, l.patches, patchKey(c.Node, w.by.Patch)).unmapped(w.by.Patch)
 		if why != "" && e.hasGateway() && string(e.Node) != c.Node {
 			l.leaveTo(c, e, w, sign)
@@ -147,9 +148,10 @@ func echo(a netip.Addr, then pipeline.TableID, more ...flow.Term) flow.Flow {
 type way struct {
 	prefix    netip.Prefix
 	connected bool
-	next      netip.Addr // zero: the destination itself
-	by        face       // of an inner way
-	mtu       int        // of the network ahead; 0: not known
+	next      netip.Addr   // zero: the destination itself
+	by        face         // of an inner way
+	via       model.PortID // interface of another router that the next hop is; "": none
+	mtu       int          // of the network ahead; 0: not known
 }
 
 // waysOf are a router's extra routes by where their next hops are, on a network of the router (inner) or on its external one
@@ -183,16 +185,18 @@ func (l *layer3) waysOf(c *compile.Context, e *edge) (inner, outer []way, faults
 		}
 		out := w.by.Router == "" && e.Tag != 0 && slices.ContainsFunc(onLink, func(p netip.Prefix) bool { return p.Contains(next) })
 		switch {
-		case taken[to]:
-			faults = append(faults, fmt.Sprintf("several next hops to %s: only the lowest is used, remove the others", to))
+		case taken[to]: // the lowest next hop takes all
 			continue
 		case !out && w.by.Router == "":
 			faults = append(faults, fmt.Sprintf("next hop %s to %s is on no network that the router is joined to", next, to))
 			continue
 		}
-		if p, ok := tables.PortsByAddress.First(c, tables.AddressKey(w.by.Net, next)); !out && ok && p.Router != "" {
-			faults = append(faults, fmt.Sprintf("next hop %s to %s is a router's: routes from router to router are not carried yet", next, to))
-			continue
+		if !out {
+			why := ""
+			if w.via, why = nextRouter(c, e, w.by.Net, next); why != "" {
+				faults = append(faults, fmt.Sprintf("next hop %s to %s is %s", next, to, why))
+				continue
+			}
 		}
 		if taken[to] = true; out {
 			outer = append(outer, w)
@@ -226,6 +230,9 @@ func (l *layer3) innerRoutes(c *compile.Context) {
 	}
 	inner, _, faults := l.waysOf(c, &e)
 	for _, w := range inner {
+		if w.via != "" {
+			c.Need(l.via, string(w.via))
+		}
 		l.routeInto(c, &e, &w, func(v flow.Flow) flow.Flow { return ofRouter(&e, l3Route, v) })
 	}
 	for _, why := range faults {
@@ -279,6 +286,7 @@ func (l *layer3) puntsOf(c *compile.Context) {
 	}
 	var v4, v6, large bool
 	var outside []uint64
+	most, further := 0, []string{}
 	for rp := range tables.RouterPortsByNetwork.By(c, string(p.Network)) {
 		f := compile.Ask(c, l.faces, string(rp.ID))
 		if !f.carried() {
@@ -290,13 +298,21 @@ func (l *layer3) puntsOf(c *compile.Context) {
 		}
 		f4, f6 := f.speaks()
 		v4, v6 = v4 || f4, v6 || f6
-		large = large || compile.Ask(c, l.spans, string(f.Router)).Least < f.MTU
+		large, most = large || compile.Ask(c, l.spans, string(f.Router)).Least < f.MTU, max(most, f.MTU)
+		further = append(further, strings.Fields(compile.Ask(c, l.beyond, string(f.Router)))...)
 		if e.Tag != 0 && !slices.Contains(outside, e.Tag) && (string(e.Node) == c.Node || l.servedHere(c, p.ID, f.Router)) {
 			outside = append(outside, e.Tag)
 		}
 	}
 	if !v4 && !v6 {
 		return
+	}
+	for _, router := range further {
+		e := compile.Ask(c, l.edges, router)
+		large = large || compile.Ask(c, l.spans, router).Least < most
+		if e.Tag != 0 && !slices.Contains(outside, e.Tag) && string(e.Node) == c.Node {
+			outside = append(outside, e.Tag)
+		}
 	}
 	meter := p.Slot.Meter(model.PuntOther)
 	c.Meter(flow.Meter{ID: meter, Packets: true, Rate: l.PuntRate, Burst: l.PuntRate})

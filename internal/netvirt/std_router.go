@@ -18,13 +18,15 @@ import (
 // layer3 is what the rules of routing and translation share.
 type layer3 struct {
 	*layer2
-	edges  *compile.Query[edge]  // router -> what all its nodes need to know of it
-	faces  *compile.Query[face]  // port of a router -> the interface that it is
-	floats *compile.Query[float] // floating IP -> what its node needs to know
-	spans  *compile.Query[span]  // router -> how large packets its networks take
+	edges  *compile.Query[edge]   // router -> what all its nodes need to know of it
+	faces  *compile.Query[face]   // port of a router -> the interface that it is
+	floats *compile.Query[float]  // floating IP -> what its node needs to know
+	spans  *compile.Query[span]   // router -> how large packets its networks take
+	beyond *compile.Query[string] // router -> routers that its routes lead to, each followed by a space
+	fed    *compile.Query[bool]   // port of a router -> whether routes of other routers lead to it
 
-	static, router, face, door, answers, handOver, reach, towards, neighbour, port compile.RuleID
-	inner, exits, leave, gateway, floating, external, nextHop, sizes, onWire       compile.RuleID
+	static, router, face, door, answers, handOver, reach, towards, neighbour, port        compile.RuleID
+	inner, exits, leave, gateway, floating, external, nextHop, sizes, onWire, via, echoes compile.RuleID
 }
 
 // Which of its table's flows a flow of layer 3 is, for its cookie.
@@ -55,6 +57,7 @@ const (
 	l3Exit       uint8 = 7
 	l3EchoAway   uint8 = 8
 	l3Size       uint8 = 9
+	l3EchoPassed uint8 = 10
 
 	// Table 62.
 	l3TooLarge uint8 = 1
@@ -65,6 +68,7 @@ const (
 	l3Own        uint8 = 2
 	l3Resolve    uint8 = 3
 	l3Unresolved uint8 = 4
+	l3PassOn     uint8 = 5
 
 	// Tables 100, 101, 105 and 115.
 	l3Outbound uint8 = 1
@@ -83,6 +87,8 @@ func declareStandardL3(b *compile.Rulebook, l2 *layer2) func(*compile.Context) {
 	l.faces = compile.DeclareQuery(b, "l3/face", faceOf)
 	l.floats = compile.DeclareQuery(b, "l3/float", floatOf)
 	l.spans = compile.DeclareQuery(b, "l3/span", spanOf)
+	l.beyond = compile.DeclareQuery(b, "l3/beyond", beyondOf)
+	l.fed = compile.DeclareQuery(b, "l3/fed", fedOf)
 	add := func(name, kind, doc string, run func(*compile.Context)) compile.RuleID {
 		return b.Add(compile.Rule{Name: name, Kind: kind, Doc: doc, Run: run})
 	}
@@ -98,6 +104,8 @@ func declareStandardL3(b *compile.Rulebook, l2 *layer2) func(*compile.Context) {
 	l.neighbour = add("l3/neighbour", "port", "the MAC address behind an address of a routed network", l.neighbourOf)
 	l.port = add("l3/port", "port", "what a port on a routed network makes routers ask the controller, so much a second", l.puntsOf)
 	l.inner = add("l3/routes", "router", "extra routes whose next hop is on a network of the router", l.innerRoutes)
+	l.via = add("l3/via", "port", "an interface that routes of other routers lead to: packets go on by its router's routes", l.passedOn)
+	l.echoes = add("l3/echo-passed", "router", "a router that packets come to by other routers answers pings", l.passedEchoes)
 	l.exits = add("l3/exits", "router", "routes to the external network: by the wire here, else by the gateway node", l.exitRoutes)
 	l.leave = add("l3/leave", "router", "routes to the external network for the floating IPs that this node serves", l.leaveHere)
 	l.gateway = add("l3/gateway", "router", "the router's address on its external network, and what leaves behind it", l.gatewayHere)

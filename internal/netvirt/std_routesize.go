@@ -76,7 +76,7 @@ func (l *layer3) sized(c *compile.Context, e *edge, w *way, has flags, more ...f
 		if !f.carried() || f.MTU <= w.mtu || v4 && !f4 || !v4 && !f6 || slices.Contains(nets, f.Tag) {
 			continue
 		}
-		if gateway || tables.NodeNetworks.Has(c, c.Node, string(f.Net)) { // else its packets do not come here
+		if gateway || tables.NodeNetworks.Has(c, c.Node, string(f.Net)) || compile.Ask(c, l.fed, string(p.ID)) { // else its packets do not come here
 			nets = append(nets, f.Tag)
 		}
 	}

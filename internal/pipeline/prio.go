@@ -68,6 +68,7 @@ const (
 	PrioFromFloating uint16 = 1025 // from an address that has a floating IP on this node
 	PrioRouteAgain   uint16 = 2    // came from inbound NAT
 	PrioRouterEcho   uint16 = 4000 // the router answers ping
+	PrioEchoPassed   uint16 = 4001 // another router answers a ping that came by way of the first
 	PrioTTL          uint16 = 3900
 	PrioTTLEdge      uint16 = 3890 // of packets that no local port sent
 	PrioUnroutable   uint16 = 3800 // addresses that no router forwards
@@ -76,7 +77,7 @@ const (
 	PrioTooLarge     uint16 = 1024 // a local port's packet
 	PrioTooLargeEdge uint16 = 1020 // a packet that no local port sent
 	PrioFits         uint16 = 512
-	PrioOwnHop       uint16 = 1025 // an external address of this node
+	PrioOwnHop       uint16 = 1025 // an external address of this node, or a router
 	PrioNextHop      uint16 = 1024
 	PrioResolvePort  uint16 = 9 // a local port's packet
 	PrioResolve      uint16 = 8

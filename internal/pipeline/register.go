@@ -36,6 +36,7 @@ const (
 	FlagSized        uint32 = 1 << 3
 	FlagDstFiltered  uint32 = 1 << 4
 	FlagDstStateless uint32 = 1 << 5
+	FlagPassedOn     uint32 = 1 << 6
 	FlagTracing      uint32 = 1 << 8
 	FlagTooLarge     uint32 = 1 << 31
 )
@@ -60,7 +61,7 @@ var FieldUses = []FieldUse{
 	{"reg4", Standard, "IPv4 next hop"},
 	{"reg5", Standard, "conntrack zone of the source port"},
 	{"reg6", Standard, "conntrack zone of the destination port"},
-	{"reg7", Standard, "flags: bit 0 routed, bit 1 source filtered, bit 2 source has a floating IP on this node, bit 3 its size was looked at, bit 4 destination filtered, bit 5 destination stateless, bit 8 tracing, bit 31 larger than the MTU"},
+	{"reg7", Standard, "flags: bit 0 routed, bit 1 source filtered, bit 2 source has a floating IP on this node, bit 3 its size was looked at, bit 4 destination filtered, bit 5 destination stateless, bit 6 another router passed it on, bit 8 tracing, bit 31 larger than the MTU"},
 	{"reg8..reg11 (xxreg2)", Standard, "IPv6 next hop"},
 	{"reg12", Standard, "key of the source port's set of security groups"},
 	{"reg13", Standard, "key of the destination port's set of security groups"},

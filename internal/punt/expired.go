@@ -5,6 +5,7 @@ package punt
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"nagare/internal/alloc"
 	"nagare/internal/model"
@@ -66,17 +67,52 @@ func fromPort(r store.Reader, p *Packet, why problem) []byte {
 	if !ok || !port.LivesOn(p.Node) || !port.AdminStateUp {
 		return nil
 	}
-	n, _ := tables.Networks.Get(r, port.Network)
-	if tag, ok := netvirt.LogicalNetwork(&n); !ok || tag != p.TunID {
-		return nil
+	dst, src := model.MAC(p.Data[:6]), model.MAC(p.Data[6:12])
+	if by, ok := tables.PortsByMAC.First(r, tables.PairMAC(port.Network, src)); !onNetwork(r, port.Network, p.TunID) || ok && by.IsRouterInterface() {
+		return passedOn(r, p, &port, why)
 	}
-	dst := model.MAC(p.Data[:6])
 	for rif := range tables.RouterPortsByNetwork.By(r, string(port.Network)) {
 		rt, _ := tables.Routers.Get(r, rif.Router)
 		if rif.MAC != dst || !rif.IsRouterInterface() || !rif.AdminStateUp || !rt.AdminStateUp {
 			continue
 		}
 		return report(p.Data, why, func(src netip.Addr) netip.Addr { return facing(r, &rif, src) }, nil, 0)
+	}
+	return nil
+}
+
+func onNetwork(r store.Reader, id model.NetworkID, tag uint64) bool {
+	n, _ := tables.Networks.Get(r, id)
+	t, ok := netvirt.LogicalNetwork(&n)
+	return ok && t == tag
+}
+
+// passedOn tells a port of a packet that the router of its network passed on to another, which has the problem: from the other's
+// address, by a frame of the router that is next to the port.
+func passedOn(r store.Reader, p *Packet, port *model.Port, why problem) []byte {
+	var near []model.Port
+	var starts []model.RouterID
+	for rif := range tables.RouterPortsByNetwork.By(r, string(port.Network)) {
+		if rif.IsRouterInterface() && rif.AdminStateUp {
+			near, starts = append(near, rif), append(starts, rif.Router)
+		}
+	}
+	dst, src := model.MAC(p.Data[:6]), model.MAC(p.Data[6:12])
+	for _, id := range tables.RoutersFrom(r, starts...) {
+		for rif := range tables.RouterPorts.By(r, string(id)) {
+			rt, _ := tables.Routers.Get(r, id)
+			if rif.MAC != dst || !rif.IsRouterInterface() || !rif.AdminStateUp || !rt.AdminStateUp || !onNetwork(r, rif.Network, p.TunID) {
+				continue
+			}
+			by := near[0]
+			if q, ok := tables.PortsByMAC.First(r, tables.PairMAC(rif.Network, src)); ok { // the router before, mostly the one next to the port
+				if i := slices.IndexFunc(near, func(n model.Port) bool { return n.Router == q.Router }); i >= 0 {
+					by = near[i]
+				}
+			}
+			frame := slices.Concat(by.MAC[:], port.MAC[:], p.Data[12:])
+			return report(frame, why, func(src netip.Addr) netip.Addr { return facing(r, &rif, src) }, nil, 0)
+		}
 	}
 	return nil
 }

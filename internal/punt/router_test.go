@@ -190,6 +190,51 @@ func TestExpired(t *testing.T) {
 	}
 }
 
+// TestExpiredOnTheWay shows who is told by a router that another passed a packet on to, by a frame from the router next to it.
+func TestExpiredOnTheWay(t *testing.T) {
+	far, farOwn, before := model.MustMAC("fa:16:3e:00:02:02"), model.MustMAC("fa:16:3e:00:02:03"), model.MustMAC("fa:16:3e:00:02:01")
+	snap := site(t, model.Flat, func(tx *store.Txn) {
+		tables.Networks.Put(tx, "transit", model.Network{ID: "transit", NetworkPlane: model.NetworkPlane{Key: 30, Type: model.VXLAN, SegmentationID: 300, AdminStateUp: true}})
+		face := func(id model.PortID, router string, key model.Key, n model.NetworkID, mac model.MAC, addr string) {
+			put(tx, model.Port{ID: id, DeviceID: router, PortPlane: model.PortPlane{Key: key, Network: n, MAC: mac, AdminStateUp: true, DeviceOwner: model.OwnerRouterInterface,
+				FixedIPs: []model.FixedIP{{Addr: netip.MustParseAddr(addr)}}}})
+		}
+		face("t-1", "r", 201, "transit", before, "10.91.0.1")
+		face("t-2", "r2", 202, "transit", far, "10.91.0.2")
+		face("n-2", "r2", 203, netID, farOwn, "10.11.0.2")
+		face("t-3", "r3", 204, "transit", stranger, "10.91.0.3") // no route leads there
+		for id, hop := range map[model.RouterID]string{"r": "10.91.0.2", "r2": "10.91.0.1", "r3": "10.91.0.1"} {
+			rt, _ := tables.Routers.Get(tx, id)
+			rt.ID, rt.AdminStateUp, rt.Routes = id, true, []model.Route{{Destination: netip.MustParsePrefix("9.0.0.0/8"), NextHop: netip.MustParseAddr(hop)}}
+			tables.Routers.Put(tx, id, rt)
+		}
+	})
+	mine := vm(3)
+	src, dst := mine.FixedIPs[0].Addr, netip.MustParseAddr("9.9.9.9")
+	for _, w := range []struct {
+		what     string
+		net      model.NetworkID
+		dst, src model.MAC
+		answers  string // "": nobody
+	}{
+		{"on the network between", "transit", far, before, "10.91.0.2"}, {"back on its own", netID, farOwn, rifMAC, "10.11.0.2"},
+		{"no route leads there", "transit", stranger, before, ""}, {"another network", ext, far, before, ""}, {"nobody", "transit", outsider, before, ""},
+	} {
+		out := Answer(snap, Packet{Node: node, Kind: pipeline.PuntTTL, Port: mine.Key, Origin: pipeline.FromPort, InPort: 4, TunID: tagOf(snap, w.net), Data: udp(w.dst, w.src, src, dst, 4)})
+		if len(out) == 0 || w.answers == "" {
+			if len(out) > 0 || w.answers != "" {
+				t.Errorf("%s: %d answers", w.what, len(out))
+			}
+			continue
+		}
+		f := out[0]
+		from := netip.AddrFrom4([4]byte(f[etherHeader+12 : etherHeader+16]))
+		if model.MAC(f[:6]) != mine.MAC || model.MAC(f[6:12]) != rifMAC && w.net == "transit" || from.String() != w.answers {
+			t.Errorf("%s: to %v by %v from %v", w.what, model.MAC(f[:6]), model.MAC(f[6:12]), from)
+		}
+	}
+}
+
 // TestExpiredFromWire shows that a host outside sees the floating IP in what comes back, not the address behind it.
 func TestExpiredFromWire(t *testing.T) {
 	for _, typ := range []model.NetworkType{model.Flat, model.VLAN} {
