@@ -31,7 +31,9 @@ var DefaultRanges = Ranges{VXLAN: []Range{{1, 1<<24 - 1}}, Geneve: []Range{{1, 1
 // Allocator holds the settings of those allocators that have any. Its zero value uses DefaultRanges and crypto/rand.
 type Allocator struct {
 	Ranges Ranges
-	Rand   io.Reader // source of MAC addresses; read by one transaction at a time
+	Rand   io.Reader // source of MAC addresses and random addresses; read by one transaction at a time
+	// RandomAddresses gives ports random addresses of the pools in place of the lowest free ones.
+	RandomAddresses bool
 }
 
 func (a *Allocator) random() io.Reader {

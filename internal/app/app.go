@@ -191,7 +191,7 @@ func (s *Server) openAPIs(ctx context.Context, logs *logs) error {
 	}
 	deployment, _ := s.cfg.facts() // complete has refused faults
 	c := neutron.Config{
-		Store: s.store, Auth: s.users, IDs: ids, Alloc: &alloc.Allocator{Ranges: deployment.ranges}, PublicURL: s.url(s.cfg.NeutronPort),
+		Store: s.store, Auth: s.users, IDs: ids, Alloc: &alloc.Allocator{Ranges: deployment.ranges, RandomAddresses: s.cfg.AddressOrder == "random"}, PublicURL: s.url(s.cfg.NeutronPort),
 		Facts: deployment.api, UnderlayMTU: s.cfg.GlobalMTU, DNSDomain: s.cfg.DNSDomain, Quotas: deployment.quotas,
 		IdentityURL: s.identityURL(), Profile: s.cfg.Profile, Log: logs.logger("neutron"),
 	}

@@ -66,6 +66,7 @@ type Config struct {
 	VNIRanges             []string `yaml:"vni-ranges" help:"ids of tenants' VXLAN networks, as first:last"`
 	GeneveRanges          []string `yaml:"geneve-vni-ranges" help:"ids of tenants' Geneve networks"`
 	GRERanges             []string `yaml:"gre-id-ranges" help:"ids of tenants' GRE networks"`
+	AddressOrder          string   `yaml:"ip-address-order" help:"addresses that ports get of the allocation pools: lowest, or random"`
 	GlobalMTU             int      `yaml:"global-physnet-mtu" help:"MTU of the physical networks; networks in tunnels have what is left of it"`
 	PathMTU               int      `yaml:"path-mtu" help:"MTU between nodes, if less; 0 is the same"`
 	PhysicalMTUs          []string `yaml:"physical-network-mtus" help:"MTUs of single physical networks, as physnet1:1400"`
@@ -98,7 +99,7 @@ func Defaults() Config {
 		AdminPort: 8181, OVSDBPort: 6640, OpenFlowPort: 6653, Enrol: "auto", Northbound: neutronMaster, Auth: "builtin", KeystoneUser: "neutron", KeystoneProject: "service", KeystoneDomain: "Default", Region: "RegionOne", NovaStatusEvents: true, NovaDataEvents: true, LogLevel: "info", LogFormat: "text",
 		Audit: 30, LLDP: 5, GatewayGrace: 30,
 		FlatNetworks: []string{"*"}, TenantTypes: []string{"vxlan"}, VNIRanges: []string{"1:16777215"}, GeneveRanges: []string{"1:16777215"}, GRERanges: []string{"1:4294967295"},
-		GlobalMTU: 1500, DNSDomain: "openstacklocal", Zone: neutron.DefaultZone, MaxRoutes: neutron.DefaultMaxRoutes, MaxHostRoutes: neutron.DefaultMaxHostRoutes, MaxDNSServers: neutron.DefaultMaxDNSServers}
+		AddressOrder: "lowest", GlobalMTU: 1500, DNSDomain: "openstacklocal", Zone: neutron.DefaultZone, MaxRoutes: neutron.DefaultMaxRoutes, MaxHostRoutes: neutron.DefaultMaxHostRoutes, MaxDNSServers: neutron.DefaultMaxDNSServers}
 }
 
 // complete checks the configuration and fills in what follows from the rest. All faults are reported together.

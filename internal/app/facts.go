@@ -100,6 +100,9 @@ func (c *Config) facts() (f facts, faults []error) {
 	if f.api.Zone = c.Zone; c.Zone == "" || len(c.Zone) > 255 || strings.TrimSpace(c.Zone) != c.Zone {
 		bad("default-availability-zone %q: want a name", c.Zone)
 	}
+	if c.AddressOrder != "lowest" && c.AddressOrder != "random" {
+		bad("ip-address-order %q: want lowest or random", c.AddressOrder)
+	}
 	if !neutron.IsDomain(c.DNSDomain) {
 		bad("dns-domain %q: want a domain, like cloud.example", c.DNSDomain)
 	}

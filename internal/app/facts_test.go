@@ -39,6 +39,7 @@ func TestFactsFaults(t *testing.T) {
 		"physical mtu":         {func(c *Config) { c.PhysicalMTUs = []string{"physnet1"} }, "like physnet1:9000"},
 		"physical mtu, twice":  {func(c *Config) { c.PhysicalMTUs = []string{"a:1400", "a:1300"} }, "a twice"},
 		"physical mtu, global": {func(c *Config) { c.PhysicalMTUs = []string{"a:9000"} }, "raise that"},
+		"order":                {func(c *Config) { c.AddressOrder = "highest" }, "ip-address-order"},
 		"zone":                 {func(c *Config) { c.Zone = "" }, "default-availability-zone"},
 		"domain":               {func(c *Config) { c.DNSDomain = "a..b" }, "dns-domain"},
 		"no domain":            {func(c *Config) { c.DNSDomain = "" }, "dns-domain"},

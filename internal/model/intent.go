@@ -170,6 +170,7 @@ type Port struct {
 	DNSName               string         `json:"dns_name,omitempty"`
 	DNSDomain             string         `json:"dns_domain,omitempty"`
 	PropagateUplinkStatus bool           `json:"propagate_uplink_status,omitempty"`
+	Unaddressed           bool           `json:"unaddressed,omitempty"` // it was created to have no addresses
 }
 
 // DHCPOpt is an extra DHCP option of a port; Version is 4 or 6.

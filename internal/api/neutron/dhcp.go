@@ -100,7 +100,7 @@ func (w *work) dhcpAddresses(port *model.Port) ([]model.FixedIP, error) {
 		case s.EnableDHCP && autoAddress(&s):
 			ips = append(ips, model.FixedIP{Subnet: s.ID, Addr: alloc.EUI64(s.CIDR, port.MAC)})
 		case s.EnableDHCP:
-			a, err := alloc.Address(w.tx, s, noAddr)
+			a, err := w.api.alloc.Address(w.tx, s, noAddr)
 			var none *alloc.ExhaustedError
 			if errors.As(err, &none) {
 				continue

@@ -293,7 +293,7 @@ func TestErrorBodies(t *testing.T) {
 		{"demo", "POST", "/v2.0/ports", p(`"mac_address":"fa:16:3e:00:00:01"`), 409, "MacAddressInUse",
 			"Unable to complete operation for network " + net + ". The mac address fa:16:3e:00:00:01 is in use."},
 		{"demo", "POST", "/v2.0/ports", p(`"mac_address":"01:00:5e:00:00:01"`), 400, "HTTPBadRequest", "Invalid input for mac_address. Reason: '01:00:5e:00:00:01' is not a valid MAC address."},
-		{"demo", "POST", "/v2.0/ports", p(`"mac_address":null`), 400, "HTTPBadRequest", "Invalid input for mac_address. Reason: 'None' is not a valid MAC address."},
+		{"demo", "POST", "/v2.0/ports", p(`"mac_address":"x"`), 400, "HTTPBadRequest", "Invalid input for mac_address. Reason: 'x' is not a valid MAC address."},
 		{"demo", "POST", "/v2.0/ports", p(`"security_groups":["` + missing + `"]`), 404, "SecurityGroupNotFound", "Security group " + missing + " does not exist"},
 		{"demo", "POST", "/v2.0/ports", p(`"port_security_enabled":false,"security_groups":["` + sg + `"]`), 400, "PortSecurityAndIPRequiredForSecurityGroups", ""},
 		{"demo", "PUT", "/v2.0/ports/" + port, `{"port":{"port_security_enabled":false}}`, 409, "PortSecurityPortHasSecurityGroup", ""},

@@ -19,6 +19,7 @@ var ports = new(Resource[model.Port])
 
 func init() {
 	declare(part{extensions: []extension{
+		{"port-mac-address-regenerate", "Neutron Port MAC address regenerate", "Network port MAC address regenerate", "2018-05-03T10:00:00-00:00"},
 		{"port-security", "Port Security", "Provides port security", "2012-07-23T10:00:00-00:00"},
 		{"tag-ports-during-bulk-creation", "Tag Ports During Bulk Creation", "Allow to tag ports during bulk creation", "2019-12-29T19:00:00-00:00"},
 	}})
@@ -74,7 +75,7 @@ func init() {
 		attrs: append(portStd(),
 			[]Attr[model.Port]{
 				{Name: "network_id", Get: func(_ *view, p *model.Port) any { return string(p.Network) }, Parse: uuidText, Post: true, Required: true},
-				{Name: "mac_address", Get: func(_ *view, p *model.Port) any { return p.MAC.String() }, Parse: macAddress, Post: true, Put: true,
+				{Name: "mac_address", Get: func(_ *view, p *model.Port) any { return p.MAC.String() }, Parse: orNull(macAddress), Post: true, Put: true,
 					SetPost: networkOwnerOrService, SetPut: networkOwnerOrService, Match: matchMAC},
 				{Name: "admin_state_up", Get: func(_ *view, p *model.Port) any { return p.AdminStateUp }, Parse: boolean, Default: true, Post: true, Put: true, Bool: true},
 				{Name: "status", Get: portStatus},
@@ -100,7 +101,7 @@ func init() {
 				{Name: "dns_domain", Get: func(_ *view, p *model.Port) any { return p.DNSDomain }, Parse: dnsDomain, Default: "", Post: true, Put: true},
 				{Name: "dns_assignment", Get: dnsAssignment, NoFilter: true, NoSort: true},
 				{Name: "ip_allocation", Get: func(_ *view, p *model.Port) any {
-					if len(p.FixedIPs) == 0 {
+					if p.Unaddressed {
 						return "none"
 					}
 					return "immediate"
@@ -215,6 +216,8 @@ func buildPort(w *work, in *values) (model.Port, error) {
 	if p.FixedIPs, err = w.newAddresses(&n, &p, in); err != nil {
 		return p, err
 	}
+	asked, listed := in.m["fixed_ips"].([]fixedIP)
+	p.Unaddressed = listed && asked != nil && len(asked) == 0
 	if p.PortSecurity = n.PortSecurityEnabled; in.has("port_security_enabled") {
 		p.PortSecurity = get[bool](in, "port_security_enabled")
 	}
@@ -363,7 +366,14 @@ func (w *work) changeMAC(p *model.Port, m model.MAC) error {
 		return conflict("PortBound", "Unable to complete operation on port %s, port is already bound, port type: %s, old_mac %s, new_mac %s.", p.ID, t, p.MAC, m)
 	}
 	var err error
-	p.MAC, err = w.wantedMAC(p.Network, m)
+	if m.IsZero() { // null asks for another one
+		p.MAC, err = w.mac(p.Network, model.MAC{})
+	} else {
+		p.MAC, err = w.wantedMAC(p.Network, m)
+	}
+	if err == nil {
+		w.renewAuto(p)
+	}
 	return err
 }
 

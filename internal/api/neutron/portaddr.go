@@ -101,33 +101,57 @@ type chooser struct {
 	subs  []model.Subnet // that the port may use without being told, oldest first
 	all   []model.Subnet // of the network
 	taken []netip.Addr
+	none  bool // there are subnets that the caller sees, but none in subs
 }
 
 func (w *work) chooser(n *model.Network, p *model.Port) *chooser {
 	c := &chooser{w: w, net: n, port: p, all: slices.Collect(tables.SubnetsByNetwork.By(w.tx, string(n.ID)))}
 	slices.SortFunc(c.all, func(a, b model.Subnet) int { return int(a.Key) - int(b.Key) })
-	served := func(s *model.Subnet) bool { return slices.Contains(s.ServiceTypes, p.DeviceOwner) }
+	found := 0
 	// A subnet made for this kind of device goes before general ones; one for other kinds is left alone.
 	for _, special := range []bool{true, false} {
 		for _, s := range c.all {
-			general := len(s.ServiceTypes) == 0
-			if (w.privileged() || seesSubnet(&w.view, &s)) && (special && !general && served(&s) || !special && general) {
+			if !w.privileged() && !seesSubnet(&w.view, &s) {
+				continue
+			}
+			found++
+			if special == (len(s.ServiceTypes) > 0) && suits(&s, p.DeviceOwner) {
 				c.subs = append(c.subs, s)
 			}
 		}
 	}
+	c.none = found > 0 && len(c.subs) == 0
 	return c
+}
+
+// suits reports whether ports of a device owner may have addresses of the subnet.
+func suits(s *model.Subnet, owner string) bool {
+	return len(s.ServiceTypes) == 0 || slices.Contains(s.ServiceTypes, owner)
+}
+
+// mayUse is the same for a port that is told to; routers and the network's services go where they are sent.
+func (c *chooser) mayUse(s *model.Subnet) bool {
+	return isNetworkDevice(c.port.DeviceOwner) || suits(s, c.port.DeviceOwner)
+}
+
+// checkServices refuses a port if the network has subnets, but all are for other kinds of devices.
+func (c *chooser) checkServices() error {
+	if !c.none || isNetworkDevice(c.port.DeviceOwner) {
+		return nil
+	}
+	return conflict("IpAddressGenerationFailureNoMatchingSubnet", "No valid service subnet for the given device owner, network %s, service type %s.",
+		c.net.ID, c.port.DeviceOwner)
 }
 
 // newAddresses are those of a new port: as asked, or one of each family that the network has.
 func (w *work) newAddresses(n *model.Network, p *model.Port, in *values) ([]model.FixedIP, error) {
 	c := w.chooser(n, p)
+	if err := c.checkServices(); err != nil {
+		return nil, err
+	}
 	want := get[[]fixedIP](in, "fixed_ips")
 	var out []model.FixedIP
-	if in.asked("fixed_ips") && want != nil {
-		if len(want) == 0 {
-			return nil, nil
-		}
+	if in.asked("fixed_ips") && want != nil { // an empty list asks for none but those that the host forms by itself
 		for _, f := range want {
 			ip, err := c.choose(f)
 			if err != nil {
@@ -156,7 +180,7 @@ func (c *chooser) any(fits func(*model.Subnet) bool) (ip model.FixedIP, ok bool,
 		if !fits(&s) {
 			continue
 		}
-		a, err := alloc.Address(c.w.tx, s, noAddr, c.taken...)
+		a, err := c.w.api.alloc.Address(c.w.tx, s, noAddr, c.taken...)
 		var none *alloc.ExhaustedError
 		if errors.As(err, &none) {
 			full = true
@@ -201,7 +225,7 @@ func (c *chooser) choose(f fixedIP) (model.FixedIP, error) {
 	var sub model.Subnet
 	switch {
 	case f.subnet != "":
-		at := slices.IndexFunc(c.all, func(s model.Subnet) bool { return s.ID == f.subnet })
+		at := slices.IndexFunc(c.all, func(s model.Subnet) bool { return s.ID == f.subnet && c.mayUse(&s) })
 		if at < 0 {
 			if _, err := subnets.find(&c.w.view, string(f.subnet)); err != nil {
 				return none, err
@@ -210,7 +234,7 @@ func (c *chooser) choose(f fixedIP) (model.FixedIP, error) {
 		}
 		sub = c.all[at]
 	case f.addr.IsValid():
-		at := slices.IndexFunc(c.all, func(s model.Subnet) bool { return s.CIDR.Contains(f.addr) })
+		at := slices.IndexFunc(c.all, func(s model.Subnet) bool { return s.CIDR.Contains(f.addr) && c.mayUse(&s) })
 		if at < 0 {
 			return none, fail(http.StatusBadRequest, "InvalidIpForNetwork", "IP address %s is not a valid IP for any of the subnets on the specified network.", f.addr)
 		}
@@ -222,11 +246,11 @@ func (c *chooser) choose(f fixedIP) (model.FixedIP, error) {
 	if autoAddress(&sub) && !isInterface(&c.port.PortPlane) {
 		own := alloc.EUI64(sub.CIDR, c.port.MAC)
 		if want.IsValid() && want != own {
-			return none, invalidInput("IPv6 address %s can not be directly assigned to a port on subnet %s as the subnet is configured for automatic addresses", want, sub.ID)
+			return none, invalidInput("IPv6 address %s cannot be directly assigned to a port on subnet %s as the subnet is configured for automatic addresses", want, sub.ID)
 		}
 		want = own
 	}
-	a, err := alloc.Address(c.w.tx, sub, want, c.taken...)
+	a, err := c.w.api.alloc.Address(c.w.tx, sub, want, c.taken...)
 	if err == nil {
 		return c.take(sub.ID, a), nil
 	}
@@ -279,15 +303,34 @@ func (w *work) changeAddresses(p *model.Port, want []fixedIP) ([]model.FixedIP, 
 		}
 		out = append(out, ip)
 	}
-	if len(want) > 0 {
-		out = c.withAuto(out)
-	}
+	out = c.withAuto(out)
 	for _, f := range left {
 		if s, ok := tables.Subnets.Get(w.tx, f.Subnet); ok && !slices.Contains(out, f) {
 			alloc.ReleaseAddress(w.tx, s, f.Addr)
 		}
 	}
 	return out, nil
+}
+
+// renewAuto gives a port whose MAC address changed the addresses that its host forms of the new one.
+func (w *work) renewAuto(p *model.Port) {
+	if isInterface(&p.PortPlane) {
+		return
+	}
+	had := p.FixedIPs
+	p.FixedIPs = slices.Clone(had)
+	for i, f := range had {
+		s, ok := tables.Subnets.Get(w.tx, f.Subnet)
+		if !ok || !autoAddress(&s) {
+			continue
+		}
+		a := alloc.EUI64(s.CIDR, p.MAC)
+		if _, used := tables.PortsByAddress.First(w.tx, tables.AddressKey(p.Network, a)); !used {
+			p.FixedIPs[i].Addr = a
+			alloc.ReleaseAddress(w.tx, s, f.Addr)
+		}
+	}
+	w.disassociate(p, p.FixedIPs)
 }
 
 // Filters on fixed_ips: "ip_address=A", "subnet_id=S", "ip_address_substr=T". Several of one kind are alternatives, kinds add up.

@@ -90,7 +90,8 @@ var v6Modes = []string{"slaac", "dhcpv6-stateful", "dhcpv6-stateless"}
 
 // autoAddress reports whether hosts of the subnet form their addresses by themselves (RFC 4862).
 func autoAddress(s *model.Subnet) bool {
-	return s.IPv6AddressMode == "slaac" || s.IPv6AddressMode == "dhcpv6-stateless"
+	auto := func(mode string) bool { return mode == "slaac" || mode == "dhcpv6-stateless" }
+	return auto(s.IPv6AddressMode) || auto(s.IPv6RAMode)
 }
 
 func seesSubnet(v *view, s *model.Subnet) bool {
@@ -419,7 +420,7 @@ func (w *work) dropSubnet(s model.Subnet) {
 // addAutoAddresses gives the ports that the network has already their addresses of a new subnet.
 func (w *work) addAutoAddresses(s *model.Subnet) error {
 	for p := range tables.PortsByNetwork.By(w.tx, string(s.Network)) {
-		if p.IsDHCP() || isRouterPort(&p.PortPlane) || p.DeviceOwner == model.OwnerFloatingIP {
+		if p.IsDHCP() || isRouterPort(&p.PortPlane) || p.DeviceOwner == model.OwnerFloatingIP || !suits(s, p.DeviceOwner) {
 			continue
 		}
 		a := alloc.EUI64(s.CIDR, p.MAC)
