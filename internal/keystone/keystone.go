@@ -146,7 +146,7 @@ func (v *Validator) judge(ctx context.Context, key [sha256.Size]byte, token stri
 		v.cfg.Log.Warn("Keystone does not answer; a token that it confirmed is still believed", "error", err, "user", k.who.UserName, "confirmed", k.at)
 		return k, nil
 	}
-	return verdict{}, fmt.Errorf("Keystone cannot be asked about a token: %w", err) //nolint:staticcheck // a name
+	return verdict{}, fmt.Errorf("a token is not judged while Keystone cannot be asked: %w", err)
 }
 
 // askWithin bounds one question, a login of ours included.
