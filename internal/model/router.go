@@ -23,6 +23,7 @@ type Router struct {
 	Std
 	RouterPlane
 	AvailabilityHints []string `json:"availability_zone_hints,omitempty"`
+	Flavor            FlavorID `json:"flavor_id,omitempty"`
 }
 
 // FloatingIPPlane is the data-plane part of a FloatingIP.

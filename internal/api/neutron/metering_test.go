@@ -125,6 +125,8 @@ func (w *world) makeStored() map[string]string {
 
 func storedColls() []fuzzColl {
 	return []fuzzColl{
+		{"flavors", "flavor", []string{`"service_type":"L3_ROUTER_NAT"`}, names(flavors)},
+		{"service_profiles", "service_profile", []string{`"metainfo":"x"`}, names(serviceProfiles)},
 		{"metering/metering-labels", "metering_label", nil, names(meteringLabels)},
 		{"metering/metering-label-rules", "metering_label_rule", []string{`"metering_label_id":"LABEL"`, `"direction":"ingress"`}, names(meteringRules)},
 	}

@@ -40,7 +40,7 @@ type cell struct {
 // matrixWorld has objects of every resource: the own of project p-demo, an administrator's, what he shares with p-demo by policies of
 // RBAC, and what is on external networks. Each resource that is declared must be here: what nobody has thought of fails.
 func matrixWorld(t *testing.T) (*world, map[string][]cell) {
-	w := newWorld(t, withRouters)
+	w := newWorld(t, withStored)
 	w.node("controller", "", map[string]string{"physnet1": "br-ex"})
 	w.node("compute", "", nil)
 	w.node("third", "", nil)
@@ -160,6 +160,7 @@ func matrixWorld(t *testing.T) (*world, map[string][]cell) {
 	add("rbac_policy", "for everybody", "rbac-policies", cells["rbac_policy"][0].id, body(own, "access_as_shared", "*"), `"target_tenant":"*"`)
 	add("rbac_policy", "as external", "rbac-policies", "", body(own, "access_as_external", "p-y"), "")
 	add("agent", "any", "agents", w.names("admin", "agents", "id")[0], "", `"description":"x"`)
+	cloudCells(w, add)
 	return w, cells
 }
 
