@@ -134,6 +134,11 @@ func matrixWorld(t *testing.T) (*world, map[string][]cell) {
 				add(name, "foreign below own", "qos/policies/"+cells["policy"][0].id+"/"+name+"s", id, "", body)
 			}
 		}
+		shared := []string{"false", "false", "true"}[i]
+		l := w.make("admin", "metering/metering-labels", "metering_label", fmt.Sprintf(`"name":"l","project_id":%q,"shared":%s`, people[who].ProjectID, shared))
+		add("metering_label", labels[i], "metering/metering-labels", l, first(`"name":"x"`), "")
+		u := w.make("admin", "metering/metering-label-rules", "metering_label_rule", `"metering_label_id":"`+l+`","direction":"ingress","remote_ip_prefix":"10.0.0.0/24"`)
+		add("metering_label_rule", labels[i], "metering/metering-label-rules", u, `"metering_label_id":"`+l+`","direction":"ingress","remote_ip_prefix":"10.9.0.0/24"`, "")
 		// What instances and trunks use.
 		if i == 2 {
 			continue
