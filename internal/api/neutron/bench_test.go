@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"nagare/internal/identity"
+	"nagare/internal/tables"
 )
 
 // benchWorld has one network of each size that is asked for, and no quota.
@@ -25,8 +26,12 @@ func benchWorld(b *testing.B, ports int) (*world, string) {
 }
 
 func (w *world) raw(b *testing.B, method, path, body string, want int) {
+	w.rawAs(b, "bench", method, path, body, want)
+}
+
+func (w *world) rawAs(b *testing.B, who, method, path, body string, want int) {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
-	r.Header.Set("X-Auth-Token", "bench")
+	r.Header.Set("X-Auth-Token", who)
 	rec := httptest.NewRecorder()
 	w.api.ServeHTTP(rec, r)
 	if rec.Code != want {
@@ -60,10 +65,42 @@ func BenchmarkPortByDevice(b *testing.B) {
 	}
 }
 
-func BenchmarkPortList1000(b *testing.B) {
-	w, _ := benchWorld(b, 1000)
-	b.ReportAllocs()
-	for b.Loop() {
-		w.raw(b, "GET", "/v2.0/ports", "", 200)
+// BenchmarkPortList lists the ports of one project: whole, and by pages of 100, from the start and from the middle. What a page
+// costs must not grow with what is not on it.
+func BenchmarkPortList(b *testing.B) {
+	for _, size := range []int{1000, 10000} {
+		w, net := benchWorld(b, size)
+		var middle string
+		i := 0
+		for id := range tables.Ports.All(w.st.Snapshot()) {
+			if i++; i == size/2 {
+				middle = string(id)
+			}
+		}
+		for _, who := range []string{"bench", "admin"} {
+			for _, c := range []struct{ name, query string }{{"all", ""}, {"ids", "?fields=id"}, {"page", "?limit=100"}, {"middle", "?limit=100&marker=" + middle},
+				{"network", "?limit=100&network_id=" + net}, {"sorted", "?limit=100&sort_key=name&sort_dir=asc"}} {
+				b.Run(fmt.Sprintf("%d/%s/%s", size, map[string]string{"bench": "member", "admin": "admin"}[who], c.name), func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						w.rawAs(b, who, "GET", "/v2.0/ports"+c.query, "", 200)
+					}
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkShow is one GET of one object, at 1,000 ports.
+func BenchmarkShow(b *testing.B) {
+	w, net := benchWorld(b, 1000)
+	w.t = b
+	for _, path := range []string{"networks/" + net, "subnets/" + w.names("bench", "subnets", "id")[0], "ports/" + w.names("bench", "ports?limit=1", "id")[0]} {
+		b.Run(path[:strings.Index(path, "/")], func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				w.raw(b, "GET", "/v2.0/"+path, "", 200)
+			}
+		})
 	}
 }

@@ -214,8 +214,8 @@ func (rs *Resource[T]) list(v *view, q *query[T]) ([]*T, error) {
 		}
 		after = &m
 	}
-	if v.readsAll() && q.limit > 0 && !q.reverse && len(q.sort) == 0 && len(q.filters) == 0 && len(q.tags) == 0 {
-		return rs.firstPage(v, q), nil
+	if objs, ok := rs.walkPage(v, q); ok {
+		return objs, nil
 	}
 	objs := rs.candidates(v, q)
 	order := func(a, b *T) int { return q.compare(rs, v, a, b) }
@@ -244,19 +244,40 @@ func (rs *Resource[T]) list(v *view, q *query[T]) ([]*T, error) {
 	return objs, nil
 }
 
-// firstPage walks the table from the marker, so that paging through everything costs each page only once.
-func (rs *Resource[T]) firstPage(v *view, q *query[T]) []*T {
+// walkPage walks the table from the marker until the page is full, so that paging through everything costs each page only once.
+// It reports false if another way is better, or the only one: an order other than that of ids, a filter that an index serves, or a
+// project whose objects are so thinly spread that by half of their number of steps the page is not full.
+func (rs *Resource[T]) walkPage(v *view, q *query[T]) ([]*T, bool) {
+	if q.limit == 0 || q.reverse || len(q.sort) > 0 || rs.from == nil || rs.indexed(q) {
+		return nil, false
+	}
+	steps := -1 // any number: the other way is to walk all of the table
+	if !v.readsAll() {
+		steps = usage.Count(v.r, string(v.who.ProjectID), rs.name) / 2
+	}
 	objs := make([]*T, 0, min(q.limit, 1000))
 	for o := range rs.from(v.r, q.marker) {
-		if rs.id(&o) == q.marker || !rs.shown(v, &o) {
+		if steps == 0 {
+			return nil, false
+		}
+		steps--
+		if rs.id(&o) == q.marker || !rs.shown(v, &o) || !q.matches(v, &o) || !rs.tagsMatch(&o, q.tags) {
 			continue
 		}
-		objs = append(objs, &o)
-		if len(objs) == q.limit {
+		if objs = append(objs, &o); len(objs) == q.limit {
 			break
 		}
 	}
-	return objs
+	return objs, true
+}
+
+// indexed reports whether an index serves one of the filters; see candidates.
+func (rs *Resource[T]) indexed(q *query[T]) bool {
+	return slices.ContainsFunc(q.filters, func(f filter[T]) bool {
+		return slices.ContainsFunc(rs.lookups, func(l lookup[T]) bool {
+			return l.attr == f.attr.Name && (l.keys == nil || len(l.keys(f.values)) > 0)
+		})
+	})
 }
 
 func (rs *Resource[T]) serveList(rq *request) error {
