@@ -39,6 +39,7 @@ func routing(x *world) {
 	x.part("Hairpin", hairpin)
 	x.part("Overlap", overlapping)
 	x.part("Traceroute", traceroute)
+	x.part("ByRouters", byRouters)
 	x.part("Bulk", carries)
 	x.part("Disassociate", disassociate)
 	x.part("Restart", serverGone)
