@@ -161,8 +161,8 @@ func TestExtraRoutes(t *testing.T) {
 	}
 	routes("192.168.7.0/24", "10.2.0.20", "192.168.7.0/24", "10.1.0.30")
 	c.got("the lower of two", "near1-00000", c.sent("near1-00000", "192.168.7.7", ports4(1, 2)...), "gw1-0000000")
-	if l := strings.Join(faultLines(c.f.e, "near"), "\n"); !strings.Contains(l, "several next hops to 192.168.7.0/24") {
-		t.Errorf("two next hops to one prefix are no fault: %s", l)
+	if l := faultLines(c.f.e, "near"); len(l) > 0 {
+		t.Errorf("two next hops to one prefix are a fault: %v", l)
 	}
 	routes("192.168.7.0/24", "10.2.0.1", "192.168.9.0/24", "10.9.9.9")
 	c.got("a router's own address", "near1-00000", c.sent("near1-00000", "192.168.7.7", ports4(1, 2)...), outside) // by the default route
