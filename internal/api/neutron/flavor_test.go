@@ -82,15 +82,8 @@ func TestFlavors(t *testing.T) {
 	w.do("admin", "DELETE", "/v2.0/service_profiles/"+told, "", 204)
 }
 
-// cloudCells adds what belongs to the cloud, and what is only stored, to the grid.
+// cloudCells adds what belongs to the cloud to the grid.
 func cloudCells(w *world, add func(name, label, path, id, create, change string, actions ...string)) {
-	for _, project := range []string{"p-demo", "p-admin"} {
-		label := map[string]string{"p-demo": "own", "p-admin": "foreign"}[project]
-		l := w.make("admin", "metering/metering-labels", "metering_label", fmt.Sprintf(`"project_id":%q`, project))
-		add("metering_label", label, "metering/metering-labels", l, `"name":"x"`, "")
-		add("metering_label_rule", label, "metering/metering-label-rules", w.make("admin", "metering/metering-label-rules", "metering_label_rule",
-			`"metering_label_id":"`+l+`","direction":"ingress","source_ip_prefix":"10.0.0.0/8"`), `"metering_label_id":"`+l+`","direction":"egress","source_ip_prefix":"10.0.0.0/8"`, "")
-	}
 	add("flavor", "any", "flavors", w.make("admin", "flavors", "flavor", `"service_type":"VPN"`), `"service_type":"VPN"`, `"name":"x"`)
 	add("service_profile", "any", "service_profiles", w.make("admin", "service_profiles", "service_profile", `"metainfo":"x"`), `"metainfo":"x"`, `"metainfo":"y"`)
 }
