@@ -77,7 +77,7 @@ type Config struct {
 	MaxHostRoutes         int      `yaml:"max-subnet-host-routes" help:"host routes that a subnet may have"`
 	MaxDNSServers         int      `yaml:"max-dns-nameservers" help:"DNS servers that a subnet may have"`
 	MaxAddressPairs       int      `yaml:"max-address-pairs" help:"allowed address pairs that a port may have"`
-	APIStoredOnly         bool     `yaml:"api-stored-only" help:"serve API resources too that are stored and shown and change no packet (metering, segments, logs, ...), for testing clients"`
+	APIStoredOnly         bool     `yaml:"api-stored-only" help:"serve API resources too that are stored and shown and change no packet (metering), for testing clients"`
 	IDs                   string   `yaml:"ids" help:"file of recorded ids to replay"`
 	LogFile               string   `yaml:"log-file" help:"append the log here instead of standard error"`
 	LogLevel              string   `yaml:"log-level" help:"debug, info, warn or error; per subsystem as subsystem=level, joined with commas"`

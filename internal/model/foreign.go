@@ -3,7 +3,8 @@
 package model
 
 // Foreign is what another Neutron, which owns the intent, said of an object beyond what our model holds: of a network or a port
-// the attributes that we have no use for, of a trunk or a flow classifier everything. It has no part in the data plane.
+// the attributes that we have no use for, of a flow classifier everything, of a
+// trunk the list of its sub-ports. It has no part in the data plane.
 type Foreign struct {
 	Kind string `json:"kind"` // the object's, in the singular: "port", "trunk"
 	ID   string `json:"id"`

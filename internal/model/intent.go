@@ -50,7 +50,6 @@ type Network struct {
 	ID NetworkID `json:"id"`
 	Std
 	NetworkPlane
-	Shared              bool     `json:"shared,omitempty"` // as another Neutron says by the NBI; our own API asks RBACPolicies
 	IsDefault           bool     `json:"is_default,omitempty"`
 	PortSecurityEnabled bool     `json:"port_security_enabled"` // the default for new ports
 	DNSDomain           string   `json:"dns_domain,omitempty"`

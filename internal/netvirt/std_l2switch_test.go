@@ -90,8 +90,11 @@ func TestStandardOnRealSwitch(t *testing.T) {
 		}
 		st, e := loadStandard(t, ar)
 		node := "compute"
-		if strings.Contains(path, "provider") { // there the other one has the wire
+		switch strings.TrimSuffix(filepath.Base(path), ".txtar") {
+		case "provider": // there the other one has the wire
 			node = "controller"
+		case "bindings": // the one on which the port is not active
+			node = "target"
 		}
 		push(t, s, fmt.Sprintf("all%d", i), compileBook(st, Standard(Options{}), pipeline.Standard, node), node)
 		bridge := fmt.Sprintf("br%d", i)
