@@ -3,14 +3,9 @@
 package app
 
 import (
-	"errors"
-	"net/http"
-	"time"
-
 	"nagare/internal/alloc"
 	"nagare/internal/api/odl"
 	"nagare/internal/api/restconf"
-	"nagare/internal/identity"
 )
 
 // Who owns the networks. One of the northbounds takes changes, the other refuses them: two masters would undo each other's work.
@@ -33,7 +28,7 @@ func (s *Server) openNorthbound(a *alloc.Allocator, logs *logs) {
 		s.log.Info("another Neutron owns the networks, by networking-odl; our own Neutron API refuses changes", "url", s.url(s.cfg.AdminPort)+odl.Base)
 	}
 	s.odl = odl.New(odl.Config{
-		Store: s.store, Alloc: a, Auth: s.authenticate, Writable: s.cfg.Northbound == odlMaster, Master: odlReadOnly, Strict: s.cfg.ODLStrict,
+		Store: s.store, Alloc: a, Auth: s.users.Authenticate, Writable: s.cfg.Northbound == odlMaster, Master: odlReadOnly, Strict: s.cfg.ODLStrict,
 		Ready: s.loaded.Load, Down: s.down, Profile: s.cfg.Profile, NativeDHCP: s.cfg.DHCP == nativeDHCP, Log: logs.logger("odl"),
 	})
 	s.rest = restconf.New(restconf.Config{
@@ -49,19 +44,3 @@ func (s *Server) down() alloc.Down {
 	}
 	return nil
 }
-
-// authenticate is Authenticate in the form that the northbound wants its errors.
-func (s *Server) authenticate(r *http.Request) (identity.Principal, error) {
-	p, err := s.users.Authenticate(r)
-	var locked *identity.LockedError
-	if errors.As(err, &locked) {
-		err = later{locked}
-	}
-	return p, err
-}
-
-type later struct{ error *identity.LockedError }
-
-func (l later) Error() string             { return l.error.Error() }
-func (l later) Unwrap() error             { return l.error }
-func (l later) RetryAfter() time.Duration { return l.error.RetryAfter }

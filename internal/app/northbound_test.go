@@ -186,6 +186,15 @@ func TestWhoMayUseTheNorthbound(t *testing.T) {
 			r.want(204, "PUT", identityURL+"projects/"+project+"/users/"+user+"/roles/"+role.ID, "", "X-Auth-Token", admin)
 			r.want(204, "PUT", identityURL+"system/users/"+user+"/roles/"+role.ID, "", "X-Auth-Token", admin)
 		}
+		if role.Name == identity.RoleReader || role.Name == identity.RoleAdmin {
+			r.want(204, "PUT", identityURL+"domains/default/users/"+user+"/roles/"+role.ID, "", "X-Auth-Token", admin)
+		}
+	}
+	// Nor may who administers a domain: nothing of the cloud is in it.
+	domain := r.login2("watcher", "watching", `"domain":{"id":"default"}`)
+	for _, url := range []string{r.nbi("networks"), base + "/restconf/operational/neutron:neutron/hostconfigs/", base + "/nagare/v1/status",
+		r.url(cfg.NeutronPort) + "/v2.0/networks"} {
+		r.want(403, "GET", url, "", "X-Auth-Token", domain)
 	}
 	// One of a project may not even look, for what is here is of all projects.
 	watcher := r.login2("watcher", "watching", `"project":{"name":"watched","domain":{"id":"default"}}`)

@@ -35,17 +35,23 @@ type Principal struct {
 	Expires     time.Time
 }
 
-// HasRole reports whether the principal holds the role in its scope.
-func (p *Principal) HasRole(name string) bool { return slices.Contains(p.Roles, name) }
+// HasRole reports whether the principal holds the role on a project or on the system. Roles on a domain give no rights on what we
+// serve: who administers a domain is no administrator of the cloud.
+func (p *Principal) HasRole(name string) bool {
+	return p.DomainID == "" && slices.Contains(p.Roles, name)
+}
 
-// IsAdmin reports whether policy treats the principal as an administrator. Who is one of a domain alone is none of the cloud's.
-func (p *Principal) IsAdmin() bool { return p.HasRole(RoleAdmin) && p.DomainID == "" }
+// IsAdmin reports whether policy treats the principal as an administrator.
+func (p *Principal) IsAdmin() bool { return p.HasRole(RoleAdmin) }
 
 // IsService reports whether the principal is another service of the cloud, e.g. Nova.
-func (p *Principal) IsService() bool { return p.HasRole(RoleService) && p.DomainID == "" }
+func (p *Principal) IsService() bool { return p.HasRole(RoleService) }
 
 // ReadsAll reports whether the principal has a role on the whole system, so that it sees what every project has.
 func (p *Principal) ReadsAll() bool { return p.System && len(p.Roles) > 0 }
+
+// SeesEverything reports whether the principal may read where what is of all projects stands together.
+func (p *Principal) SeesEverything() bool { return p.IsAdmin() || p.IsService() || p.ReadsAll() }
 
 // CanWrite reports whether the principal may change anything: it has a role besides reader.
 func (p *Principal) CanWrite() bool {

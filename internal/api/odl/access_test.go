@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"nagare/internal/identity"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 )
@@ -20,8 +21,8 @@ func TestAccess(t *testing.T) {
 		want        int
 		head        string
 	}{
-		{"nobody", "GET", 401, "Basic realm=\"nagare\""}, {"nobody", "POST", 401, "Basic realm=\"nagare\""},
-		{"reader", "GET", 200, ""}, {"reader", "POST", 403, ""}, {"tenant", "GET", 403, ""}, {"tenant", "POST", 403, ""}, {"member", "GET", 403, ""}, {"member", "POST", 403, ""}, {"locked", "GET", 429, "2"}, {"broken", "GET", 503, "1"},
+		{"nobody", "GET", 401, identity.Challenge}, {"nobody", "POST", 401, identity.Challenge},
+		{"reader", "GET", 200, ""}, {"reader", "POST", 403, ""}, {"tenant", "GET", 403, ""}, {"tenant", "POST", 403, ""}, {"domain", "GET", 403, ""}, {"domain", "POST", 403, ""}, {"member", "GET", 403, ""}, {"member", "POST", 403, ""}, {"locked", "GET", 429, "2"}, {"broken", "GET", 503, "1"},
 		{"neutron", "POST", 201, ""}, {"admin", "POST", 201, ""},
 	} {
 		out := w.ask(c.who, c.method, "/networks", canaryBody)

@@ -23,9 +23,6 @@ import (
 // Base is the path under which the northbound is served.
 const Base = "/controller/nb/v2/neutron"
 
-// Realm is that of the Basic authentication.
-const Realm = "nagare"
-
 // Limits of one body.
 const (
 	MaxBody  = 10 << 20
@@ -36,8 +33,7 @@ const (
 type Config struct {
 	Store *store.Store
 	Alloc *alloc.Allocator // for ports without a MAC address
-	// Auth tells who calls. An error that is identity.ErrUnauthorized is answered with 401; one that has a RetryAfter method, with 429; any
-	// other with 503.
+	// Auth tells who calls; identity.Deny says how its errors are answered.
 	Auth func(*http.Request) (identity.Principal, error)
 	// Writable says that the intent is the client's. Otherwise every write is refused with the words of Master, who says whose it is.
 	Writable bool
@@ -55,9 +51,6 @@ type Config struct {
 	Log        *slog.Logger
 	Now        func() time.Time
 }
-
-// RetryAfter is what errors of Config.Auth have that ask the caller to come back later, after that time.
-type RetryAfter interface{ RetryAfter() time.Duration }
 
 // handler is the northbound. It is safe for concurrent use.
 type handler struct {
@@ -131,9 +124,9 @@ func (rq *request) serve() error {
 	if rq.query, err = url.ParseQuery(rq.r.URL.RawQuery); err != nil {
 		return badRequest("The query string is malformed")
 	}
-	if !mayRead(&rq.who) {
-		return fail(http.StatusForbidden, "PolicyNotAuthorized", "%s is disallowed: what is here is of all projects, and user %s has neither the role %s nor %s, nor %s of the whole system.",
-			rq.action(), show(rq.who.UserName), identity.RoleAdmin, identity.RoleService, identity.RoleReader)
+	if !rq.who.SeesEverything() {
+		return fail(http.StatusForbidden, "PolicyNotAuthorized", "%s is disallowed: what is here is of all projects, and user %s has neither the role %s nor %s, nor a role on the whole system.",
+			rq.action(), show(rq.who.UserName), identity.RoleAdmin, identity.RoleService)
 	}
 	if m := rq.r.Method; m != http.MethodGet && m != http.MethodHead {
 		if err := rq.mayWrite(); err != nil {
@@ -145,20 +138,13 @@ func (rq *request) serve() error {
 
 // unauthorized is the answer to a failed authentication.
 func (rq *request) unauthorized(err error) error {
-	var later RetryAfter
-	switch {
-	case errors.As(err, &later):
-		return &Error{Status: http.StatusTooManyRequests, Type: "TooManyRequests", Message: "Too many failed logins; try again later.", retry: later.RetryAfter()}
-	case errors.Is(err, identity.ErrUnauthorized):
-		rq.w.Header().Set("WWW-Authenticate", `Basic realm="`+Realm+`"`)
-		return fail(http.StatusUnauthorized, "Unauthorized", "This request needs the name and password of a user of nagare, by HTTP Basic authentication.")
+	switch code := identity.Deny(rq.w.Header(), err); code {
+	case http.StatusTooManyRequests:
+		return fail(code, "TooManyRequests", "Too many failed logins; try again later.")
+	case http.StatusUnauthorized:
+		return fail(code, "Unauthorized", "This request needs the name and password of a user of nagare, by HTTP Basic authentication.")
 	}
 	return err
-}
-
-// mayRead reports whether the caller may see what is of all projects. A reader of one project may not.
-func mayRead(p *identity.Principal) bool {
-	return p.IsAdmin() || p.IsService() || p.ProjectID == "" && p.HasRole(identity.RoleReader)
 }
 
 // mayWrite refuses a change that the caller may not make, or nobody here.

@@ -24,21 +24,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var people = map[string]identity.Principal{
 	"neutron": {UserID: "u-neutron", UserName: "neutron", Roles: []string{identity.RoleService}},
 	"admin":   {UserID: "u-admin", UserName: "admin", Roles: []string{identity.RoleAdmin}},
-	"reader":  {UserID: "u-reader", UserName: "reader", Roles: []string{identity.RoleReader}},
+	"reader":  {UserID: "u-reader", UserName: "reader", System: true, Roles: []string{identity.RoleReader}},
 	"tenant":  {UserID: "u-tenant", UserName: "tenant", ProjectID: "p", Roles: []string{identity.RoleReader, "member"}},
+	"domain":  {UserID: "u-domain", UserName: "domain", DomainID: "d", Roles: []string{identity.RoleAdmin, identity.RoleReader}},
 	"member":  {UserID: "u-member", UserName: "member", Roles: []string{"member"}},
 }
-
-type locked struct{}
-
-func (locked) Error() string             { return "locked" }
-func (locked) RetryAfter() time.Duration { return 1500 * time.Millisecond }
 
 func login(r *http.Request) (identity.Principal, error) {
 	name, password, _ := r.BasicAuth()
 	switch name {
 	case "locked":
-		return identity.Principal{}, locked{}
+		return identity.Principal{}, &identity.LockedError{RetryAfter: 1500 * time.Millisecond}
 	case "broken":
 		return identity.Principal{}, errors.New("the users cannot be read")
 	}

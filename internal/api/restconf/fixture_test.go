@@ -66,7 +66,8 @@ func (l *lines) String() string {
 var principals = map[string]identity.Principal{
 	"admin":  {UserName: "admin", ProjectID: "p", Roles: []string{identity.RoleAdmin}},
 	"nova":   {UserName: "nova", ProjectID: "p", Roles: []string{identity.RoleService}},
-	"viewer": {UserName: "viewer", Roles: []string{identity.RoleReader}},
+	"viewer": {UserName: "viewer", System: true, Roles: []string{identity.RoleReader}},
+	"domain": {UserName: "domain", DomainID: "d", Roles: []string{identity.RoleAdmin, identity.RoleReader}},
 	"tenant": {UserName: "tenant", ProjectID: "p", Roles: []string{"member", identity.RoleReader}},
 }
 

@@ -233,7 +233,7 @@ func TestAuthentication(t *testing.T) {
 	w.commit(putHost(host("h1", nil)))
 	for _, path := range []string{hostsURL, "/rests/data/neutron:neutron/hostconfigs", "/restconf/streams/stream/x", "/restconf/nosuch",
 		"/restconf/operational/network-topology:network-topology/topology/netvirt:1"} {
-		for _, user := range []string{"", "nosuch", "locked", "unlucky", "tenant"} {
+		for _, user := range []string{"", "nosuch", "locked", "unlucky", "tenant", "domain"} {
 			a := w.do(user, "GET", path, "")
 			switch user {
 			case "locked":
@@ -243,7 +243,7 @@ func TestAuthentication(t *testing.T) {
 				}
 			case "unlucky":
 				w.refused(a, 503, "resource-denied")
-			case "tenant":
+			case "tenant", "domain":
 				w.refused(a, 403, "access-denied")
 			default:
 				w.refused(a, 401, "access-denied")
