@@ -196,6 +196,10 @@ func TestWhoMayUseTheNorthbound(t *testing.T) {
 		r.url(cfg.NeutronPort) + "/v2.0/networks"} {
 		r.want(403, "GET", url, "", "X-Auth-Token", domain)
 	}
+	r.want(403, "POST", identityURL+"projects", `{"project":{"name":"mine"}}`, "X-Auth-Token", domain)
+	for _, role := range roles.Roles {
+		r.want(403, "PUT", identityURL+"system/users/"+user+"/roles/"+role.ID, "", "X-Auth-Token", domain)
+	}
 	// One of a project may not even look, for what is here is of all projects.
 	watcher := r.login2("watcher", "watching", `"project":{"name":"watched","domain":{"id":"default"}}`)
 	r.want(403, "GET", r.nbi("networks"), "", "X-Auth-Token", watcher)
