@@ -17,7 +17,9 @@ round=0
 SECONDS=0
 while :; do
 	round=$((round + 1))
-	printf '== soak: round %d, %d of %d s\n' "$round" "$SECONDS" "$soaktime"
+	NAGARE_SEED=$((RANDOM * 32768 + RANDOM + 1))
+	export NAGARE_SEED
+	printf '== soak: round %d, %d of %d s, NAGARE_SEED=%d\n' "$round" "$SECONDS" "$soaktime" "$NAGARE_SEED"
 	go test -race -shuffle=on -count=1 -p 2 -timeout 30m "$@"
 	[ "$SECONDS" -lt "$soaktime" ] || break
 done

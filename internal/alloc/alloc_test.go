@@ -17,9 +17,12 @@ import (
 	"pgregory.net/rapid"
 
 	"nagare/internal/model"
+	"nagare/internal/repro"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 )
+
+func init() { repro.Rapid() }
 
 func newStore() *store.Store { return store.New(tables.Schema, nil) }
 

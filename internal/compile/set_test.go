@@ -8,7 +8,11 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"nagare/internal/repro"
 )
+
+func init() { repro.Rapid() }
 
 type item struct {
 	n    int

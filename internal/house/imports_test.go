@@ -87,6 +87,8 @@ var layers = []layer{
 	{pkg: "internal/api/admin", may: []string{"internal/model", "internal/store", "internal/tables", "internal/identity",
 		"internal/api/jsonbody", "internal/nodedhcp/dhcpapi", "internal/compile", "internal/flow", "internal/pipeline", "internal/sim"},
 		reason: "shows state and explains flows from the engine's results; like every adapter it never touches a switch"},
+	{pkg: "internal/repro", std: true,
+		reason: "a number for tests to draw from"},
 	{pkg: "internal/ovstest", std: false,
 		reason: "starts a private Open vSwitch for tests; whatever it knew could not be tested with it"},
 	{pkg: "internal/lab", may: []string{"internal/ovstest", "internal/model", "internal/flow"},
@@ -109,7 +111,7 @@ var layers = []layer{
 
 // Packages that only tests and the laboratory may import: they start processes,
 // listen, or fake a peer.
-var testOnly = []string{"internal/ovstest", "internal/house", "ovsdb/ovsdbtest", "openflow/oftest", "test/...", "bench/..."}
+var testOnly = []string{"internal/ovstest", "internal/repro", "internal/house", "ovsdb/ovsdbtest", "openflow/oftest", "test/...", "bench/..."}
 
 // Imports that belong to few packages, whatever the layer.
 var reserved = []struct {

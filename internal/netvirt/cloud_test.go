@@ -17,9 +17,12 @@ import (
 	"nagare/internal/flow"
 	"nagare/internal/model"
 	"nagare/internal/pipeline"
+	"nagare/internal/repro"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 )
+
+func init() { repro.Rapid() }
 
 // What may happen to a cloud, within what API and allocation allow: addresses and ids are unique.
 

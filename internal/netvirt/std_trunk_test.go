@@ -185,8 +185,12 @@ func TestTrunkQoSHistory(t *testing.T) {
 					tables.QosPolicies.Put(tx, q.ID, q)
 				case 6:
 					putTrunkNetwork(tx, uniform(rt, 2, "network"), policy(uniform(rt, policies, "policy")))
-				case 7:
-					report(tx, model.Interface{Node: model.NodeID(one(rt, nodes, "node")), Name: id(i).TapName(), OFPort: uint32(uniform(rt, 3, "plugged") * (i + 1)), IfaceID: id(i)})
+				case 7: // no two interfaces of a bridge have one number: 1 to 5, 6 to 10
+					plug := model.Interface{Node: model.NodeID(one(rt, nodes, "node")), Name: id(i).TapName(), IfaceID: id(i)}
+					if n := uniform(rt, 3, "plugged"); n > 0 {
+						plug.OFPort = uint32((n-1)*ports + i + 1)
+					}
+					report(tx, plug)
 				case 8:
 					if there && i > 0 {
 						alloc.DeletePort(tx, id(i))

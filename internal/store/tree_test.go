@@ -10,7 +10,11 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"nagare/internal/repro"
 )
+
+func init() { repro.Rapid() }
 
 // check compares a tree with a map, by every way of reading, and verifies its shape.
 func (t tree) check(want map[place]*record) error {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"nagare/internal/repro"
 )
 
 // storm changes ports from several clients at once and keeps book of every answer.
@@ -55,7 +57,7 @@ const stormWorkers = 8
 
 func newStorm(s *site, demo, admin *client, network, subnet, toggled string) *storm {
 	st := &storm{demo: demo, admin: admin, network: network, subnet: subnet, toggled: toggled, toggle: outcome{value: "true"}}
-	seed := rand.Uint64()
+	seed := repro.Seed()
 	s.t.Logf("seed of the storm: %d", seed)
 	for i := range stormWorkers {
 		st.workers = append(st.workers, &stormWorker{no: i, rng: rand.New(rand.NewPCG(seed, uint64(i)))})
