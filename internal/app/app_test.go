@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -21,6 +20,7 @@ import (
 
 	"nagare/internal/api/admin"
 	"nagare/internal/model"
+	"nagare/internal/ovstest"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 )
@@ -169,7 +169,7 @@ func TestDHCPFeed(t *testing.T) {
 		if n != 2 {
 			t.Errorf("%d hosts, want 2", n)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the poll did not end when a port was added")
 	}
 	// So do a port's own options and name, though no flow depends on them; those of a port elsewhere do not.
@@ -181,7 +181,7 @@ func TestDHCPFeed(t *testing.T) {
 			p.DNSName, p.DHCPOpts = "web", []model.DHCPOpt{{Name: "bootfile-name", Value: "x", Version: 4}, {Name: "nonsense", Value: "x", Version: 4}}
 			tables.Ports.Put(tx, id, p)
 		})
-		wait, stop := context.WithTimeout(t.Context(), map[bool]time.Duration{true: 10 * time.Second, false: 50 * time.Millisecond}[id == "vm"])
+		wait, stop := context.WithTimeout(t.Context(), map[bool]time.Duration{true: time.Minute, false: 50 * time.Millisecond}[id == "vm"])
 		defer stop()
 		c, _ := f.Config(wait, "controller", last.Revision)
 		return c.Revision
@@ -222,32 +222,17 @@ func TestRetold(t *testing.T) {
 	}
 }
 
-// freePorts finds n TCP ports that nobody listens on.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	out := make([]int, n)
-	for i := range out {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		out[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return out
-}
-
 // TestServe starts the whole server twice on one data directory and asks it by HTTP.
 func TestServe(t *testing.T) {
 	cfg := Defaults()
-	p := freePorts(t, 5)
+	p := ovstest.Ports(t, 5)
 	cfg.NeutronPort, cfg.IdentityPort, cfg.AdminPort, cfg.OVSDBPort, cfg.OpenFlowPort = p[0], p[1], p[2], p[3], p[4]
 	cfg.DataDir, cfg.LogFile, cfg.ServerName = t.TempDir(), filepath.Join(t.TempDir(), "log"), "controller"
 	cfg.BootstrapPasswordFile = filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(cfg.BootstrapPasswordFile, []byte("correct horse\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Timeout: 20 * time.Second}
+	client := &http.Client{Timeout: time.Minute}
 	defer client.CloseIdleConnections()
 	ask := func(method, url, token, body string) (int, http.Header, []byte) {
 		t.Helper()
@@ -281,7 +266,7 @@ func TestServe(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- Serve(ctx, cfg) }()
 		ready := false
-		for deadline := time.Now().Add(30 * time.Second); !ready && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(2 * time.Minute); !ready && time.Now().Before(deadline); {
 			code, _, _ := ask("GET", base(cfg.AdminPort)+"/readyz", "", "")
 			ready = code == 200
 			select {

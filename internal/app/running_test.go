@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nagare/internal/ovstest"
 )
 
 const password = "correct horse"
@@ -31,7 +33,7 @@ type running struct {
 func testConfig(t *testing.T) Config {
 	t.Helper()
 	cfg := Defaults()
-	p := freePorts(t, 5)
+	p := ovstest.Ports(t, 5)
 	cfg.NeutronPort, cfg.IdentityPort, cfg.AdminPort, cfg.OVSDBPort, cfg.OpenFlowPort = p[0], p[1], p[2], p[3], p[4]
 	dir := t.TempDir()
 	cfg.DataDir, cfg.LogFile, cfg.ServerName = filepath.Join(dir, "data"), filepath.Join(dir, "log"), "controller"
@@ -47,10 +49,10 @@ func startServer(t *testing.T, cfg Config, trust *tls.Config) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{t: t, cfg: cfg, cancel: cancel, ended: make(chan error, 1),
-		client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true}}}
+		client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true}}}
 	go func() { r.ended <- Serve(ctx, cfg) }()
 	t.Cleanup(r.stop)
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
 		if code, _, _ := r.try("GET", r.url(cfg.AdminPort)+"/readyz", ""); code == 200 {
 			return r
 		}

@@ -29,7 +29,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // site is a hub with its listeners and a store in memory.
 type site struct {
@@ -52,6 +52,9 @@ func newSiteWith(t testing.TB, st *store.Store, ovsdbPort, ofPort int, change fu
 	t.Helper()
 	s := &site{t: t, st: st}
 	listen := func(port int) net.Listener {
+		if port == 0 { // one on which a successor can listen again
+			port = ovstest.Ports(t, 1)[0]
+		}
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			t.Fatal(err)
@@ -62,7 +65,7 @@ func newSiteWith(t testing.TB, st *store.Store, ovsdbPort, ofPort int, change fu
 	s.ovsdbPort, s.ofPort = s.ovsdb.Addr().(*net.TCPAddr).Port, s.of.Addr().(*net.TCPAddr).Port
 	cfg := Config{Store: st, Rules: netvirt.Classic(), Check: pipeline.Check, ControllerPort: s.ofPort,
 		Log:     slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Timings: Timings{LLDP: 200 * time.Millisecond, Audit: time.Hour, Probe: 2 * time.Second}}
+		Timings: Timings{LLDP: 200 * time.Millisecond, Audit: time.Hour, Probe: 10 * time.Second}}
 	change(&cfg)
 	s.hub = New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -352,18 +355,13 @@ func reopen(t testing.TB, old *store.Store) *store.Store {
 // TestDialled brings a real switch up whose manager listens (ptcp:) instead of calling.
 func TestDialled(t *testing.T) {
 	s := newSite(t, store.New(tables.Schema, nil), 0, 0)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	port := ovstest.Ports(t, 1)[0]
 	sw := ovstest.Start(t)
 	sw.Vsctl("set", "Open_vSwitch", ".", "external_ids:hostname=quiet", "external_ids:ovn-bridge-datapath-type=dummy", "other_config:local_ip=192.168.0.12")
-	sw.Vsctl("set-manager", "ptcp:"+strings.TrimPrefix(addr, "127.0.0.1:")+":127.0.0.1")
+	sw.Vsctl("set-manager", fmt.Sprintf("ptcp:%d:127.0.0.1", port))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); _ = s.hub.Dial(ctx, addr) }()
+	go func() { defer close(done); _ = s.hub.Dial(ctx, fmt.Sprintf("127.0.0.1:%d", port)) }()
 	s.synced(1)
 	if got := len(dumped(t, sw)); got != 12 {
 		t.Errorf("%d flows, want the 12 initial ones", got)

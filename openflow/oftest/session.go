@@ -31,6 +31,7 @@ type session struct {
 	role     uint32
 	extended bool // packet-ins as NXT_PACKET_IN2
 	async    of.AsyncConfig
+	dropped  bool
 
 	// Session goroutine only.
 	bundles map[uint32]*bundle
@@ -75,7 +76,7 @@ func (ss *session) run(ctx context.Context) error {
 			if b == nil {
 				break
 			}
-			if werr := ss.s.work(ctx, b); werr != nil {
+			if werr := ss.s.work(ctx, ss, b); werr != nil {
 				return werr
 			}
 			var herr error

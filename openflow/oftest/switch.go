@@ -198,8 +198,11 @@ func (s *Switch) Resume() {
 	s.signalLocked()
 }
 
-// work is what a stalled switch is at; it returns when that is done.
-func (s *Switch) work(ctx context.Context, raw []byte) error {
+// errDropped ends a session that was dropped while the switch was stalled.
+var errDropped = errors.New("oftest: session dropped")
+
+// work is what a stalled switch is at; it returns when that is done, or its session dropped.
+func (s *Switch) work(ctx context.Context, ss *session, raw []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stallAt == nil {
@@ -222,14 +225,22 @@ func (s *Switch) work(ctx context.Context, raw []byte) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		if ss.dropped {
+			s.stalled = false
+			return errDropped
+		}
 	}
 	return nil
 }
 
-// Drop closes all sessions.
+// Drop closes all sessions. What a stalled switch has not handled by then it never will.
 func (s *Switch) Drop() {
 	for _, ss := range s.list() {
 		ss.nc.Close()
+		s.mu.Lock()
+		ss.dropped = true
+		s.signalLocked()
+		s.mu.Unlock()
 	}
 }
 
