@@ -103,16 +103,36 @@ const (
 	maxWait       = 30 * time.Second
 )
 
-// Run sends events until ctx ends.
+// Run sends events until ctx ends. A log of commits that cannot be read, like that of a store whose etcd is away, is read again later.
 func (n *Notifier) Run(ctx context.Context) error {
 	last, ok := told.Get(n.cfg.Store.Snapshot(), toldKey)
 	if !ok { // Nova was never told of anything: what was before is not its affair
 		last = Told{Revision: n.cfg.Store.Snapshot().Revision()}
-		if err := n.remember(ctx, last); err != nil {
-			return ignoreEnd(ctx, err)
+		if n.remember(ctx, last) != nil {
+			return nil // ctx ended
 		}
 	}
-	err := n.cfg.Store.Follow(ctx, last.Revision, func(rs []store.LogRecord, lost bool) error {
+	for wait := firstWait; ; wait = min(2*wait, maxWait) {
+		before := last.Revision
+		err := n.follow(ctx, &last)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it is ctx's
+		}
+		if last.Revision != before {
+			wait = firstWait
+		}
+		n.cfg.Log.Error("the log of commits cannot be read, so Nova is told nothing; it is tried again", "error", err, "in", wait.String())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.cfg.After(wait):
+		}
+	}
+}
+
+// follow sends the events of the commits after the last one that Nova was told of, and moves that on.
+func (n *Notifier) follow(ctx context.Context, last *Told) error {
+	return n.cfg.Store.Follow(ctx, last.Revision, func(rs []store.LogRecord, lost bool) error {
 		var due []Event
 		if lost {
 			n.cfg.Log.Warn("the log of commits no longer reaches back to the last event that Nova was sent; it is told of every port that became ACTIVE since", "since", last.Time)
@@ -121,7 +141,7 @@ func (n *Notifier) Run(ctx context.Context) error {
 		for _, r := range rs {
 			due = append(due, n.derive(&r)...)
 		}
-		newest := last
+		newest := *last
 		if len(rs) > 0 {
 			newest = Told{Revision: rs[len(rs)-1].Revision, Time: rs[len(rs)-1].Time}
 		}
@@ -135,17 +155,9 @@ func (n *Notifier) Run(ctx context.Context) error {
 			}
 			due = due[k:]
 		}
-		last = newest
-		return n.remember(ctx, last)
+		*last = newest
+		return n.remember(ctx, *last)
 	})
-	return ignoreEnd(ctx, err)
-}
-
-func ignoreEnd(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
 }
 
 // remember stores how far Nova has been told. If the store cannot take it, the next time tells more than is needed.

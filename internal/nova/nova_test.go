@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -298,4 +299,29 @@ func TestLogWasTrimmed(t *testing.T) {
 	}
 	w = begin(t, disk.Log(), fake)
 	w.expect(event(Plugged, completed))
+}
+
+// TestLogIsAway: while the log of commits cannot be read nothing ends, and afterwards Nova is told what it missed, once.
+func TestLogIsAway(t *testing.T) {
+	log := &fickleLog{Log: store.NewMemory(store.Limits{}).Log()}
+	w := begin(t, log, newFake())
+	w.commit(put(aPort("compute:nova", server)))
+	w.commit(status(model.StatusActive))
+	w.expect(event(Plugged, completed))
+	log.fails.Store(3)
+	w.commit(status(model.StatusDown))
+	w.expect(event(Plugged, completed), event(Unplugged, completed))
+}
+
+// fickleLog is a log whose entries cannot be read for some times.
+type fickleLog struct {
+	store.Log
+	fails atomic.Int32
+}
+
+func (l *fickleLog) Entries(ctx context.Context, from store.Revision, limit int) ([]store.Entry, error) {
+	if l.fails.Add(-1) >= 0 {
+		return nil, errors.New("etcd is away")
+	}
+	return l.Log.Entries(ctx, from, limit)
 }

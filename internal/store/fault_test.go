@@ -12,12 +12,30 @@ import (
 	"time"
 )
 
-// faultLog is a log whose appends and takeovers can be held up and fail.
+// faultLog is a log whose appends, takeovers and readings can be held up and fail.
 type faultLog struct {
 	Log
 	mu     sync.Mutex
 	append func(b *Batch, do func() error) error
 	fence  func() error
+	unread error // of Entries
+}
+
+// entries has the entries be unreadable, or readable again.
+func (l *faultLog) entries(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unread = err
+}
+
+func (l *faultLog) Entries(ctx context.Context, from Revision, limit int) ([]Entry, error) {
+	l.mu.Lock()
+	err := l.unread
+	l.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return l.Log.Entries(ctx, from, limit)
 }
 
 func (l *faultLog) set(a func(*Batch, func() error) error, f func() error) {
