@@ -24,7 +24,8 @@ type AppCredential struct {
 	Description  string          `json:"description"`
 	User         string          `json:"user"`
 	Project      model.ProjectID `json:"project"`
-	Roles        []string        `json:"roles"` // ids
+	Roles        []string        `json:"roles"`                  // ids
+	AccessRules  []string        `json:"access_rules,omitempty"` // ids; none: no restriction
 	Unrestricted bool            `json:"unrestricted"`
 	Expires      time.Time       `json:"expires,omitzero"`
 	Hash         string          `json:"hash"` // of the secret, like a password's
@@ -60,10 +61,13 @@ func (c *call) renderAppCredential(a *AppCredential) map[string]any {
 	if !a.Expires.IsZero() {
 		m["expires_at"] = a.Expires.UTC().Format("2006-01-02T15:04:05.000000")
 	}
+	if rules := rulesOf(c.snap, a); rules != nil {
+		m["access_rules"] = ruleBodies(rules)
+	}
 	return m
 }
 
-// ownAppCredentials lets a user at his own credentials; to read and delete, an administrator at everybody's.
+// ownAppCredentials lets a user at his own credentials and access rules; to read and delete, an administrator at everybody's.
 func ownAppCredentials(makes bool, f func(*call) error) func(*call) error {
 	return func(c *call) error {
 		mine := c.r.PathValue("id") == c.ses.user.ID
@@ -139,10 +143,9 @@ func (c *call) createAppCredential() error {
 	if a.Name == "" || len(a.Name) > 255 || strings.ContainsRune(a.Name, 0) {
 		return badRequest("Invalid input for field 'name': between 1 and 255 characters are wanted.")
 	}
-	for _, k := range []string{"access_rules"} {
-		if l, _ := in[k].([]any); in[k] != nil && len(l) > 0 {
-			return badRequest("Invalid input for field '%s': rules of access are not supported; leave them out.", k)
-		}
+	rules, err := askedRules(in["access_rules"])
+	if err != nil {
+		return err
 	}
 	if a.Expires, err = expiry(in["expires_at"], c.cfg.Now()); err != nil {
 		return err
@@ -170,6 +173,9 @@ func (c *call) createAppCredential() error {
 		}
 		if _, err := scope(tx, c.ses.claims); err != nil { // the user or his rights went meanwhile
 			return errUnauthenticated
+		}
+		if a.AccessRules, err = takeRules(tx, a.User, rules); err != nil {
+			return err
 		}
 		appCredentials.Put(tx, a.ID, a)
 		return nil
@@ -293,5 +299,6 @@ func (s *session) restrict(r store.Reader) error {
 	if len(s.roles) == 0 {
 		return ErrUnauthorized
 	}
+	s.rules = rulesOf(r, &a)
 	return nil
 }

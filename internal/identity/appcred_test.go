@@ -59,7 +59,7 @@ func TestApplicationCredentials(t *testing.T) {
 	}{
 		{`"name":"all"`, 409}, {`"name":""`, 400}, {`"name":7`, 400}, {`"description":"x"`, 400}, {`"name":"x","roles":[{"name":"admin"}]`, 400}, {`"name":"x","roles":[{}]`, 400},
 		{`"name":"x","roles":[null]`, 400}, {`"name":"x","roles":"member"`, 400}, {`"name":"x","expires_at":"2020-01-01T00:00:00"`, 400}, {`"name":"x","expires_at":"soon"`, 400}, {`"name":"x","expires_at":7`, 400},
-		{`"name":"x","access_rules":[{"path":"/v2.0/networks"}]`, 400}, {`"name":"x","unrestricted":"yes"`, 400},
+		{`"name":"x","unrestricted":"yes"`, 400},
 	} {
 		create(token, c.fields, c.code)
 	}

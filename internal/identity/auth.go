@@ -5,6 +5,7 @@ package identity
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"nagare/internal/model"
@@ -201,7 +202,11 @@ func (c *call) tokenBody(s *session) map[string]any {
 			"domain": map[string]any{"id": s.domain.ID, "name": s.domain.Name}},
 	}
 	if a, ok := appCredentials.Get(c.snap, s.claims.Credential); ok {
-		t["application_credential"] = map[string]any{"id": a.ID, "name": a.Name, "restricted": !a.Unrestricted}
+		m := map[string]any{"id": a.ID, "name": a.Name, "restricted": !a.Unrestricted}
+		if s.rules != nil {
+			m["access_rules"] = ruleBodies(s.rules)
+		}
+		t["application_credential"] = m
 	}
 	if s.claims.Target == "" {
 		return t
@@ -239,10 +244,21 @@ func (c *call) subject() (*session, error) {
 	return s, nil
 }
 
+// accessRulesHeader says that who asks for a token enforces access rules, as the number of their version.
+const accessRulesHeader = "OpenStack-Identity-Access-Rules"
+
+func knowsRules(version string) bool {
+	n, err := strconv.ParseFloat(version, 64)
+	return err == nil && n >= 1
+}
+
 func (c *call) showToken() error {
 	s, err := c.subject()
 	if err != nil {
 		return err
+	}
+	if s.rules != nil && !knowsRules(c.r.Header.Get(accessRulesHeader)) {
+		return &fault{404, "Could not find token. It has access rules, which who asks does not say to enforce (" + accessRulesHeader + ")."}
 	}
 	c.w.Header().Set("X-Subject-Token", c.r.Header.Get("X-Subject-Token"))
 	return c.ok(200, map[string]any{"token": c.tokenBody(s)})

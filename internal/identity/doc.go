@@ -12,10 +12,11 @@
 // some clients send it with every request. Wrong ones are counted by user and by source address, and delay more and more.
 //
 // An application credential (appcred.go) is a user on one project with some of his roles; its tokens are limited to that, and end with it.
+// It may have access rules (accessrule.go), each a method and paths of a service, beyond which its tokens are refused.
 //
 // Invariants: there is no default password; every error has the shape {"error":{"code","title","message"}}; an answer never
 // says which part of a credential was wrong; no token or password is ever logged or returned.
 //
-// Callers: internal/app creates the Service and serves its Handler; internal/api/neutron calls Validate, the APIs of the
+// Callers: internal/app creates the Service and serves its Handler; internal/api/neutron asks Admit, the APIs of the
 // admin port call Authenticate.
 package identity

@@ -76,12 +76,20 @@ func (c *call) serve(w who, f func(*call) error) error {
 		if err != nil {
 			return errUnauthenticated
 		}
+		if p := ses.principal(); !p.permitted("identity", c.r.Method, c.r.URL.Path) && !c.showsToken() {
+			return errUnauthenticated
+		}
 		c.ses = ses
 		if w == adminOnly && !c.admin() {
 			return errForbidden
 		}
 	}
 	return f(c)
+}
+
+// showsToken reports whether the request looks a token up, which every token may.
+func (c *call) showsToken() bool {
+	return (c.r.Method == http.MethodGet || c.r.Method == http.MethodHead) && c.r.URL.Path == "/v3/auth/tokens"
 }
 
 const requestIDHeader = "X-Openstack-Request-Id"
@@ -225,6 +233,10 @@ func (s *Service) routes() {
 	s.route("POST "+credentials, loggedIn, ownAppCredentials(true, (*call).createAppCredential))
 	s.route("GET "+credentials+"/{credential}", loggedIn, ownAppCredentials(false, (*call).showAppCredential))
 	s.route("DELETE "+credentials+"/{credential}", loggedIn, ownAppCredentials(false, (*call).deleteAppCredential))
+	rules := "/v3/users/{id}/access_rules"
+	s.route("GET "+rules, loggedIn, ownAppCredentials(false, (*call).listAccessRules))
+	s.route("GET "+rules+"/{rule}", loggedIn, ownAppCredentials(false, (*call).showAccessRule))
+	s.route("DELETE "+rules+"/{rule}", loggedIn, ownAppCredentials(false, (*call).deleteAccessRule))
 
 	for _, target := range []string{"projects", "domains"} {
 		base := "/v3/" + target + "/{target}/users/{user}/roles"

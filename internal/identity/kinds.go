@@ -325,6 +325,7 @@ var domainKind = &kind[string, Domain]{
 		for u := range usersByDomain.By(tx, d.ID) {
 			forgetAssignments(tx, assignmentsByUser, u.ID)
 			forgetAppCredentials(tx, appCredsByUser, u.ID)
+			forgetAccessRules(tx, u.ID)
 			users.Delete(tx, u.ID)
 		}
 		forgetAssignments(tx, assignmentsByTarget, domainTarget(d.ID))
@@ -402,6 +403,7 @@ var userKind = &kind[string, User]{
 	forget: func(tx *store.Txn, u *User) error {
 		forgetAssignments(tx, assignmentsByUser, u.ID)
 		forgetAppCredentials(tx, appCredsByUser, u.ID)
+		forgetAccessRules(tx, u.ID)
 		return nil
 	},
 	mine: func(c *call, u *User) bool { return u.ID == c.ses.user.ID },

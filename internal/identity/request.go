@@ -48,7 +48,7 @@ func Deny(h http.Header, err error) int {
 
 // Authenticate tells who makes a request of an API other than Identity.
 //
-// A token counts as at Validate; X-Auth-Token goes before Authorization. With Basic the user is one of the domain Default, and
+// A token counts as at Validate, unless it has access rules, which name services and these APIs are none; X-Auth-Token goes before Authorization. With Basic the user is one of the domain Default, and
 // its scope is the first of: its default project, if it has a role there; the first project, by id, on which it is
 // administrator; the first on which it has any role; the whole system. A user without a role has a Principal without roles,
 // which policy refuses. Cookies are ignored.
@@ -57,7 +57,7 @@ func Deny(h http.Header, err error) int {
 // up at every request.
 func (s *Service) Authenticate(r *http.Request) (Principal, error) {
 	if t := r.Header.Get("X-Auth-Token"); t != "" {
-		return s.Validate(r.Context(), t)
+		return s.elsewhere(r, t)
 	}
 	if len(r.Header["Authorization"]) != 1 { // with several, what is checked may not be what another reader believes
 		return Principal{}, ErrUnauthorized
@@ -66,9 +66,18 @@ func (s *Service) Authenticate(r *http.Request) (Principal, error) {
 		return s.basic(r.Context(), name, password, r.RemoteAddr)
 	}
 	if kind, t, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(kind, "Bearer") {
-		return s.Validate(r.Context(), strings.TrimSpace(t))
+		return s.elsewhere(r, strings.TrimSpace(t))
 	}
 	return Principal{}, ErrUnauthorized
+}
+
+// elsewhere is Validate for APIs that are no services of the catalog, and so not for tokens with access rules.
+func (s *Service) elsewhere(r *http.Request, token string) (Principal, error) {
+	p, err := s.Validate(r.Context(), token)
+	if err == nil && p.Only != nil {
+		return Principal{}, ErrUnauthorized
+	}
+	return p, err
 }
 
 // maxCredential bounds what is hashed for an unknown caller.

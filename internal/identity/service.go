@@ -29,9 +29,10 @@ type Principal struct {
 	UserDomain  string
 	ProjectID   model.ProjectID // empty unless the token is scoped to a project
 	ProjectName string
-	DomainID    string   // scope is a domain, in which nothing of ours is
-	System      bool     // scope is the whole system
-	Roles       []string // names
+	DomainID    string       // scope is a domain, in which nothing of ours is
+	System      bool         // scope is the whole system
+	Roles       []string     // names
+	Only        []AccessRule // one of which must permit the request, see Admit; nil: no restriction
 	Expires     time.Time
 }
 
@@ -136,6 +137,12 @@ func (s *session) principal() Principal {
 	p.System = s.claims.Target == systemTarget
 	for _, r := range s.roles {
 		p.Roles = append(p.Roles, r.Name)
+	}
+	if s.rules != nil {
+		p.Only = make([]AccessRule, len(s.rules))
+	}
+	for i := range s.rules {
+		p.Only[i] = s.rules[i].AccessRule
 	}
 	return p
 }

@@ -99,6 +99,7 @@ type session struct {
 	proj   *Project // when scoped to a project
 	dom    *Domain  // when scoped to a domain
 	roles  []Role
+	rules  []userRule // that the request must be permitted by; nil: everything is
 }
 
 // resolve checks a token against the state: signature, time, revocation, and that user, scope and rights still exist.

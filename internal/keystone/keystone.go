@@ -190,6 +190,10 @@ type subject struct {
 		Domain  struct{ ID string }
 		System  struct{ All bool }
 		Roles   []struct{ Name string }
+
+		Credential struct {
+			AccessRules []identity.AccessRule `json:"access_rules"`
+		} `json:"application_credential"`
 	}
 }
 
@@ -205,7 +209,7 @@ func (v *Validator) ask(ctx context.Context, token string) (identity.Principal, 
 	}
 	var s subject
 	_, err = p.Request(ctx, http.MethodGet, u+"?nocatalog", &gophercloud.RequestOpts{JSONResponse: &s, OkCodes: []int{http.StatusOK},
-		MoreHeaders: map[string]string{"X-Subject-Token": token}})
+		MoreHeaders: map[string]string{"X-Subject-Token": token, "OpenStack-Identity-Access-Rules": "1.0"}}) // APIs enforce them: identity.Admit
 	if gophercloud.ResponseCodeIs(err, http.StatusNotFound) || gophercloud.ResponseCodeIs(err, http.StatusBadRequest) {
 		return identity.Principal{}, identity.ErrUnauthorized
 	}
@@ -221,6 +225,7 @@ func (v *Validator) ask(ctx context.Context, token string) (identity.Principal, 
 	for _, r := range t.Roles {
 		who.Roles = append(who.Roles, r.Name)
 	}
+	who.Only = t.Credential.AccessRules
 	return who, nil
 }
 
@@ -231,5 +236,9 @@ func (v *Validator) Authenticate(r *http.Request) (identity.Principal, error) {
 	if kind, t, ok := strings.Cut(r.Header.Get("Authorization"), " "); token == "" && ok && strings.EqualFold(kind, "Bearer") && len(r.Header["Authorization"]) == 1 {
 		token = strings.TrimSpace(t)
 	}
-	return v.Validate(r.Context(), token)
+	who, err := v.Validate(r.Context(), token)
+	if err == nil && who.Only != nil { // access rules name services, of which these APIs are none
+		return identity.Principal{}, identity.ErrUnauthorized
+	}
+	return who, err
 }

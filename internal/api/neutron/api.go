@@ -163,7 +163,7 @@ func (rq *request) serve() error {
 		return rq.versions()
 	}
 	var err error
-	if rq.who, err = rq.api.cfg.Auth.Validate(rq.r.Context(), rq.r.Header.Get("X-Auth-Token")); err != nil {
+	if rq.who, err = identity.Admit(rq.api.cfg.Auth, "network", rq.r); err != nil {
 		if errors.Is(err, identity.ErrUnauthorized) {
 			return errUnauthorized
 		}
