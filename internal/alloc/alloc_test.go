@@ -118,7 +118,11 @@ func TestVNI(t *testing.T) {
 		t.Errorf("conflict with %q, want n5", conflict.Owner)
 	}
 	refuse(model.VXLAN, "", 1<<24, &invalid)
-	in(t, st, func(tx *store.Txn) error { tables.Networks.Delete(tx, "n1"); return nil })
+	in(t, st, func(tx *store.Txn) error {
+		tables.Networks.Delete(tx, "n1")
+		ReleaseVNI(tx, model.Wire{Type: model.VXLAN, SegmentationID: 10})
+		return nil
+	})
 	want(model.VXLAN, "", 0, 10) // the cursor came round
 	want(model.Geneve, "", 0, 1)
 	want(model.VLAN, "physnet1", 0, 100)

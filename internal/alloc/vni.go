@@ -51,6 +51,15 @@ type segmentCursor struct {
 var segmentCursors = store.Declare[string, segmentCursor](tables.Schema, "alloc-segment-cursors", store.Allocated).
 	Plane(func(segmentCursor) any { return nil })
 
+// Configured are the ids for tenants' networks of a type, on a physical network if they are VLANs.
+func (a *Allocator) Configured(t model.NetworkType, physnet string) []Range {
+	free, _, err := a.ranges(t, physnet)
+	if err != nil {
+		return nil
+	}
+	return free
+}
+
 // ranges gives the ids for tenants' networks, and the highest id that the wire format knows.
 func (a *Allocator) ranges(t model.NetworkType, physnet string) (free []Range, limit uint32, err error) {
 	or := func(own, def []Range) []Range {
@@ -74,9 +83,15 @@ func (a *Allocator) ranges(t model.NetworkType, physnet string) (free []Range, l
 
 // VNI gives a network its segmentation id: the wanted one (0: any) if nobody has it, else the lowest free one after the one
 // handed out last, beginning again at the range's start. physnet is the physical network of VLAN and flat networks. A flat
-// network's id is 0 and there is one per physical network; a local network's is 0. Errors: *ConflictError, *ExhaustedError,
-// *InvalidError.
+// network's id is 0 and there is one per physical network; a local network's is 0. Its cost is the logarithm of how many ids are in
+// use, also when all are. Errors: *ConflictError, *ExhaustedError, *InvalidError.
 func (a *Allocator) VNI(tx *store.Txn, t model.NetworkType, physnet string, wanted uint32) (uint32, error) {
+	return a.TenantVNI(tx, "", t, physnet, wanted)
+}
+
+// TenantVNI is VNI for a network of a project: any id comes from the project's own ranges as long as these have one, and then
+// from those that are everybody's, but for what other projects have for themselves (tables.SegmentRanges).
+func (a *Allocator) TenantVNI(tx *store.Txn, project model.ProjectID, t model.NetworkType, physnet string, wanted uint32) (uint32, error) {
 	switch t {
 	case model.Local, model.Flat:
 		if wanted != 0 {
@@ -93,7 +108,7 @@ func (a *Allocator) VNI(tx *store.Txn, t model.NetworkType, physnet string, want
 	if err != nil {
 		return 0, err
 	}
-	what := string(t) + " segment"
+	what, kind := string(t)+" segment", kindOf(t, physnet)
 	if wanted != 0 {
 		if wanted > limit {
 			return 0, &InvalidError{What: what, Value: strconv.FormatUint(uint64(wanted), 10), Reason: fmt.Sprintf("want 1 to %d", limit)}
@@ -101,25 +116,85 @@ func (a *Allocator) VNI(tx *store.Txn, t model.NetworkType, physnet string, want
 		if n, ok := tables.NetworksBySegment.First(tx, tables.SegmentKey(t, physnet, wanted)); ok {
 			return 0, &ConflictError{What: what, Value: strconv.FormatUint(uint64(wanted), 10), Where: physnet, Owner: string(n.ID)}
 		}
+		use(tx, kind, wanted)
 		return wanted, nil
+	}
+	own, everybodys := rangesFor(tx, project, t, physnet, free)
+	for _, of := range [2]choice{{kind + "|" + string(project), own}, {kind, everybodys}} {
+		if len(of.ranges) == 0 {
+			continue
+		}
+		if id := a.lowest(tx, of, t, physnet, limit); id != 0 {
+			return id, nil
+		}
 	}
 	where := physnet
 	if where == "" {
 		where = "the tenant range"
 	}
-	key := string(t) + "|" + physnet
-	cur, _ := segmentCursors.Get(tx, key)
-	// Once from the cursor to the end, once from the start to the cursor.
+	return 0, &ExhaustedError{What: what, Where: where}
+}
+
+// choice is where an id may come from, and the cursor that says where the search begins.
+type choice struct {
+	cursor string
+	ranges []Range
+}
+
+// lowest is the lowest free id of the ranges after the one handed out last, else the lowest of all; 0 if none is free.
+func (a *Allocator) lowest(tx *store.Txn, of choice, t model.NetworkType, physnet string, limit uint32) uint32 {
+	kind := kindOf(t, physnet)
+	cur, _ := segmentCursors.Get(tx, of.cursor)
 	for _, part := range [2]Range{{cur.Next, 1<<32 - 1}, {0, cur.Next}} {
-		for _, r := range free {
-			first, last := uint64(max(r.First, part.First, 1)), uint64(min(r.Last, part.Last, limit))
-			for id := first; id <= last; id++ {
-				if _, used := tables.NetworksBySegment.First(tx, tables.SegmentKey(t, physnet, uint32(id))); !used {
-					segmentCursors.Put(tx, key, segmentCursor{Next: uint32(id) + 1})
-					return uint32(id), nil
+		for _, r := range of.ranges {
+			from, last := uint64(max(r.First, part.First, 1)), uint64(min(r.Last, part.Last, limit))
+			for {
+				if from = freeFrom(tx, kind, from); from > last {
+					break
 				}
+				id := uint32(from)
+				use(tx, kind, id)
+				if _, used := tables.NetworksBySegment.First(tx, tables.SegmentKey(t, physnet, id)); used {
+					continue // of a network that was made past us, which is known from now on
+				}
+				segmentCursors.Put(tx, of.cursor, segmentCursor{Next: id + 1})
+				return id
 			}
 		}
 	}
-	return 0, &ExhaustedError{What: what, Where: where}
+	return 0
+}
+
+// rangesFor are the ranges of a project's own, and those that it shares with everybody: the configured ones and more of
+// the kind, without what other projects have for themselves.
+func rangesFor(r store.Reader, project model.ProjectID, t model.NetworkType, physnet string, configured []Range) (own, everybodys []Range) {
+	everybodys = configured
+	var others []Range
+	for s := range tables.SegmentRangesByWire.By(r, tables.RangeKey(t, physnet)) {
+		switch of := (Range{s.Minimum, s.Maximum}); {
+		case s.Shared:
+			everybodys = append(everybodys[:len(everybodys):len(everybodys)], of)
+		case s.Project == project:
+			own = append(own, of)
+		default:
+			others = append(others, of)
+		}
+	}
+	for _, o := range others {
+		var left []Range
+		for _, e := range everybodys {
+			if o.Last < e.First || o.First > e.Last {
+				left = append(left, e)
+				continue
+			}
+			if e.First < o.First {
+				left = append(left, Range{e.First, o.First - 1})
+			}
+			if o.Last < e.Last {
+				left = append(left, Range{o.Last + 1, e.Last})
+			}
+		}
+		everybodys = left
+	}
+	return own, everybodys
 }

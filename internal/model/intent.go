@@ -43,6 +43,7 @@ type NetworkPlane struct {
 	AdminStateUp    bool        `json:"admin_state_up"`
 	External        bool        `json:"router_external,omitempty"`
 	QosPolicy       QosPolicyID `json:"qos_policy_id,omitempty"` // of its ports that name none and are no devices of the network
+	Segments        []Wire      `json:"segments,omitempty"`      // all, in order, of a network that has several; the first is the one above
 }
 
 // Network is a layer-2 segment of a tenant.
@@ -84,6 +85,7 @@ type SubnetPlane struct {
 	HostRoutes      []Route      `json:"host_routes,omitempty"`
 	IPv6RAMode      string       `json:"ipv6_ra_mode,omitempty"`
 	IPv6AddressMode string       `json:"ipv6_address_mode,omitempty"`
+	Segment         SegmentID    `json:"segment_id,omitempty"` // of a routed network's: where its addresses work
 }
 
 // Subnet is a block of addresses of a Network.

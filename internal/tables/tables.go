@@ -70,7 +70,7 @@ var (
 	NetworksByProject = store.DeclareIndex(Schema, Networks, "project", func(n model.Network) []string { return []string{string(n.Project)} })
 	// NetworksBySegment finds who uses a segmentation id: type|physical network|id.
 	NetworksBySegment = store.DeclareIndex(Schema, Networks, "segment", func(n model.Network) []string {
-		return []string{SegmentKey(n.Type, n.PhysicalNetwork, n.SegmentationID)}
+		return mapDistinct(n.Wires(), func(w model.Wire) string { return SegmentKey(w.Type, w.PhysicalNetwork, w.SegmentationID) })
 	})
 
 	SubnetsByNetwork = store.DeclareIndex(Schema, Subnets, "network", func(s model.Subnet) []string { return []string{string(s.Network)} })

@@ -282,6 +282,9 @@ func deleteNetwork(w *work, n model.Network) error {
 	for s := range tables.SubnetsByNetwork.By(w.tx, string(n.ID)) {
 		w.dropSubnet(s)
 	}
+	for _, wire := range n.Wires() {
+		alloc.ReleaseVNI(w.tx, wire)
+	}
 	tables.Networks.Delete(w.tx, n.ID)
 	return nil
 }
