@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -58,9 +57,8 @@ type Server struct {
 	// secure is the configuration of the APIs' listeners; nil: they are plain http.
 	secure *tls.Config
 
-	loaded atomic.Bool                // the store is, and is in this version's form
-	ready  atomic.Bool                // and is compiled
-	absent atomic.Pointer[alloc.Down] // nodes that have been away too long to be gateways; nil: none known
+	loaded atomic.Bool // the store is, and is in this version's form
+	ready  atomic.Bool // and is compiled
 }
 
 // Serve runs a server until ctx ends or a part fails.
@@ -261,67 +259,4 @@ func (s *Server) becomeReady(ctx context.Context) error {
 	s.ready.Store(true)
 	s.log.Info("ready", "revision", uint64(s.store.Snapshot().Revision()), "profile", s.cfg.Profile, "after", time.Since(s.start).Round(time.Millisecond).String())
 	return nil
-}
-
-// placeGateways gives routers' gateways a node when nodes come, change, go, stay away or come back. A node without either session
-// for the grace time gives its gateways up. Quicker fail-over takes more than the loss of a session as evidence, since a node goes
-// on forwarding without us.
-func (s *Server) placeGateways(ctx context.Context) error {
-	w := s.store.Watch()
-	defer w.Close()
-	grace := s.cfg.GatewayGrace
-	if grace <= 0 {
-		grace = Defaults().GatewayGrace
-	}
-	look := time.NewTicker(max(time.Second, grace.Duration()/6))
-	defer look.Stop()
-	absent := map[model.NodeID]bool{}
-	for {
-		due := false
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-look.C:
-			now := s.hub.Absent(grace.Duration())
-			due, absent = !maps.Equal(now, absent), now
-		case <-w.C():
-			_, ch, ok := w.Take()
-			if !ok {
-				continue
-			}
-			due = ch.All
-			for _, r := range ch.Records {
-				due = due || r.Table == tables.Nodes.Name() && r.PlaneChanged
-			}
-		}
-		if !due {
-			continue
-		}
-		s.absent.Store(&absent)
-		if err := s.api.PlaceGateways(ctx, absent); err != nil && ctx.Err() == nil {
-			s.log.Error("gateways not placed; the next change of a node tries again", "error", err)
-		}
-	}
-}
-
-// placeDHCP gives DHCP ports a node when nodes come or change.
-func (s *Server) placeDHCP(ctx context.Context) error {
-	w := s.store.Watch()
-	defer w.Close()
-	for {
-		_, ch, err := w.Next(ctx)
-		if err != nil {
-			return nil
-		}
-		due := ch.All
-		for _, r := range ch.Records {
-			due = due || r.Table == tables.Nodes.Name() && r.PlaneChanged
-		}
-		if !due {
-			continue
-		}
-		if err := s.api.PlaceDHCPPorts(ctx); err != nil && ctx.Err() == nil {
-			s.log.Error("dhcp ports not placed; the next change of a node tries again", "error", err)
-		}
-	}
 }

@@ -29,18 +29,10 @@ func (s *Server) openNorthbound(a *alloc.Allocator, logs *logs) {
 	}
 	s.odl = odl.New(odl.Config{
 		Store: s.store, Alloc: a, Auth: s.users.Authenticate, Writable: s.cfg.Northbound == odlMaster, Master: odlReadOnly, Strict: s.cfg.ODLStrict,
-		Ready: s.loaded.Load, Down: s.down, Profile: s.cfg.Profile, NativeDHCP: s.cfg.DHCP == nativeDHCP, Log: logs.logger("odl"),
+		Ready: s.loaded.Load, Down: s.api.Down, Profile: s.cfg.Profile, NativeDHCP: s.cfg.DHCP == nativeDHCP, Log: logs.logger("odl"),
 	})
 	s.rest = restconf.New(restconf.Config{
 		Store: s.store, Auth: s.users.Authenticate, Ready: s.loaded.Load, Profile: s.cfg.Profile,
 		PortStatus: s.cfg.Northbound == odlMaster && !s.cfg.ODLNoPortStatus, Online: s.hub.Connected, Log: logs.logger("restconf"),
 	})
-}
-
-// down are the nodes that cannot be gateways at present.
-func (s *Server) down() alloc.Down {
-	if d := s.absent.Load(); d != nil {
-		return *d
-	}
-	return nil
 }

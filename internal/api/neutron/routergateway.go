@@ -130,7 +130,7 @@ func (w *work) setGateway(r *model.Router, info *gatewayInfo) error {
 		return err
 	}
 	tables.Routers.Put(w.tx, r.ID, *r)
-	_, err = alloc.PlaceGateway(w.tx, r.ID, w.api.downNodes())
+	_, err = alloc.PlaceGateway(w.tx, r.ID, w.api.Down())
 	return exhausted(err, conflict("RouterGatewayNotPlaced", "The node that would be the gateway of router %s has no room for another.", r.ID))
 }
 
@@ -188,8 +188,8 @@ func (w *work) checkOverlap(r *model.Router, s *model.Subnet) error {
 	return nil
 }
 
-// downNodes are those that PlaceGateways was told of last.
-func (a *API) downNodes() alloc.Down {
+// Down are the nodes that cannot serve as gateways at present: those that PlaceGateways was told of last.
+func (a *API) Down() alloc.Down {
 	if d := a.down.Load(); d != nil {
 		return *d
 	}
@@ -213,7 +213,7 @@ func (a *API) placeGateways(ctx context.Context, ids []model.RouterID) error {
 	o := store.Origin{Request: "req-" + uuid.NewString(), User: "nagare", Action: "place gateways"}
 	_, err := a.store.Commit(ctx, o, func(tx *store.Txn) error {
 		for _, id := range ids {
-			_, err := alloc.PlaceGateway(tx, id, a.downNodes())
+			_, err := alloc.PlaceGateway(tx, id, a.Down())
 			var full *alloc.ExhaustedError
 			if errors.As(err, &full) {
 				a.cfg.Log.Error("gateway not placed: its node has no room", "router", id, "err", err)
