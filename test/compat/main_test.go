@@ -13,6 +13,7 @@ import (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	closeShells()
 	if t, ok := http.DefaultTransport.(*http.Transport); ok {
 		t.CloseIdleConnections() // gophercloud's
 	}

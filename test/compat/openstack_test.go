@@ -3,7 +3,6 @@
 package compat
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -30,14 +29,22 @@ type client struct {
 	user, project string
 }
 
+func (o *client) env() map[string]string {
+	return map[string]string{"OS_AUTH_URL": o.c.identityURL, "OS_USERNAME": o.user, "OS_PASSWORD": password, "OS_PROJECT_NAME": o.project,
+		"OS_USER_DOMAIN_NAME": "Default", "OS_PROJECT_DOMAIN_NAME": "Default", "OS_IDENTITY_API_VERSION": "3", "OS_REGION_NAME": "RegionOne"}
+}
+
 func (o *client) run(args ...string) (stdout []byte, stderr string, err error) {
-	cmd := exec.Command("openstack", args...)
-	cmd.Env = append(os.Environ(), "OS_AUTH_URL="+o.c.identityURL, "OS_USERNAME="+o.user, "OS_PASSWORD="+password, "OS_PROJECT_NAME="+o.project,
-		"OS_USER_DOMAIN_NAME=Default", "OS_PROJECT_DOMAIN_NAME=Default", "OS_IDENTITY_API_VERSION=3", "OS_REGION_NAME=RegionOne", "PYTHONWARNINGS=ignore")
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err = cmd.Run()
-	return out.Bytes(), errs.String(), err
+	a, err := ask(shellRequest{Env: o.env(), Args: args})
+	if err == nil && a.Code != 0 {
+		err = fmt.Errorf("exit status %d", a.Code)
+	}
+	if err == nil {
+		ran.mu.Lock()
+		ran.args = append(ran.args, args)
+		ran.mu.Unlock()
+	}
+	return []byte(a.Out), a.Err, err
 }
 
 // show runs a command that prints one object.
