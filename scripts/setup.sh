@@ -62,6 +62,7 @@ check_tools() {
 	need iputils-ping "the judge of every scenario" have ping
 	need dropbear-bin "SSH server of an instance, and a client that asks nothing" have dropbear
 	need curl "calls of the HTTP interfaces" have curl
+	need libyang-tools "reads our YANG modules as somebody else does" have yanglint
 	if [ "${1:-}" = race ]; then
 		need gcc "Go's race detector uses cgo" compiles_c
 		[ "${missing[*]+${missing[-1]}}" = gcc ] && missing+=(libc6-dev)
