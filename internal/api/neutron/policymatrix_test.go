@@ -166,6 +166,7 @@ func matrixWorld(t *testing.T) (*world, map[string][]cell) {
 	add("rbac_policy", "as external", "rbac-policies", "", body(own, "access_as_external", "p-y"), "")
 	add("agent", "any", "agents", w.names("admin", "agents", "id")[0], "", `"description":"x"`)
 	cloudCells(w, add)
+	logCells(w, add)
 	return w, cells
 }
 
@@ -316,6 +317,9 @@ func TestPolicyGrid(t *testing.T) {
 		questions := []string{"GET " + path}
 		if path == "quotas" {
 			questions = append(questions, "GET quotas/p-demo", "GET quotas/p-demo/default", "GET quotas/p-demo/details", "PUT quotas/p-demo", "DELETE quotas/p-demo", "GET quotas/tenant")
+		}
+		if path == "auto-allocated-topology" {
+			questions = append(questions, "GET auto-allocated-topology/p-demo?fields=dry-run", "DELETE auto-allocated-topology/p-demo")
 		}
 		for _, q := range questions {
 			method, path, _ := strings.Cut(q, " ")
