@@ -125,6 +125,7 @@ func (w *world) makeStored() map[string]string {
 
 func storedColls() []fuzzColl {
 	return []fuzzColl{
+		{"log/logs", "log", []string{`"resource_type":"security_group"`, `"resource_id":"GROUP"`}, names(logs)},
 		{"flavors", "flavor", []string{`"service_type":"L3_ROUTER_NAT"`}, names(flavors)},
 		{"service_profiles", "service_profile", []string{`"metainfo":"x"`}, names(serviceProfiles)},
 		{"metering/metering-labels", "metering_label", nil, names(meteringLabels)},

@@ -108,7 +108,7 @@ func TestPolicyMatrix(t *testing.T) {
 			object{"create subnet from demo's pool", "subnets", "subnet", "", `"network_id":"` + lent + `","ip_version":4,"subnetpool_id":"` + pool + `"`},
 			object{"agent", "agents", "agent", w.names("admin", "agents", "id")[0], `"description":"x"`},
 			object{"IP availability of demo's network", "network-ip-availabilities", "network_ip_availability", lent, `"x":1`})
-		out = append(out, append(storedObjects(w), flavorObjects(w)...)...)
+		out = append(out, append(append(storedObjects(w), flavorObjects(w)...), logObjects(w)...)...)
 		// What a create hangs on.
 		for _, n := range []struct{ label, id string }{{"demo's", own}, {"admin's shared", shared}, {"admin's external", ext}, {"admin's", private}} {
 			out = append(out,
