@@ -112,6 +112,7 @@ func TestModelSeesFaults(t *testing.T) {
 		"updates create":             func(m *toy) { m.upserts = true },
 		"no canary seen missing":     func(m *toy) { m.forgetful = true },
 		"older updates count":        func(m *toy) { m.stale = true },
+		"late creates count":         func(m *toy) { m.late = true },
 		"requests of the gone count": func(m *toy) { m.deaf = true },
 	} {
 		found := false

@@ -156,17 +156,22 @@ func (n *Neutron) find(k Kind, key string, value any) []string {
 	return out
 }
 
-// Overtaken reports whether a late request can do no harm to a server that keeps to the contract: an update with a revision that
-// newer ones have followed, or a delete.
+// Overtaken reports whether a late request can do no harm to a server that keeps to the contract: a delete, an update with a
+// revision that newer ones have followed, or the create of a port that is there still, which has no revision.
 func (n *Neutron) Overtaken(method, path, body string) bool {
-	if method != http.MethodPut {
-		return method == http.MethodDelete
+	if method == http.MethodDelete {
+		return true
 	}
 	var sent map[string]struct {
-		Revision *int `json:"revision_number"`
+		ID       string `json:"id"`
+		Revision *int   `json:"revision_number"`
 	}
-	if json.Unmarshal([]byte(body), &sent) != nil {
+	if method == http.MethodGet || json.Unmarshal([]byte(body), &sent) != nil {
 		return false
+	}
+	if method == http.MethodPost {
+		p := sent[resources[Port].one]
+		return p.Revision == nil && n.Object(Port, p.ID) != nil
 	}
 	for _, k := range SyncOrder {
 		id, ok := strings.CutPrefix(path, basePath+resources[k].path+"/")

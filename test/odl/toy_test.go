@@ -21,6 +21,7 @@ type toy struct {
 	upserts   bool // an update makes what is missing
 	forgetful bool // a lost canary is 200
 	stale     bool // an older revision overwrites a newer
+	late      bool // a create overwrites what it was overtaken by
 	deaf      bool // a request is done although its sender has gone
 }
 
@@ -83,8 +84,9 @@ func (m *toy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if have, ok := all[sent.id()]; ok && (m.refuses || older(sent, have)) {
 			answer(409, nil)
 			return
+		} else if !ok || m.late || !overtaken(sent, have) {
+			all[sent.id()] = sent
 		}
-		all[sent.id()] = sent
 		answer(201, body)
 	case !there && (r.Method != http.MethodPut || !m.upserts):
 		answer(404, nil)
@@ -120,4 +122,10 @@ func older(sent, have Object) bool {
 	a, ok := sent["revision_number"].(float64)
 	b, known := have["revision_number"].(float64)
 	return ok && known && a < b
+}
+
+// overtaken reports whether a create, which has no revision, is no newer than the object that is there with one.
+func overtaken(sent, have Object) bool {
+	rev, _ := have["revision_number"].(float64)
+	return sent["revision_number"] == nil && rev > 0 && sent.str("updated_at") <= have.str("updated_at")
 }

@@ -15,7 +15,7 @@ import (
 const defaultName = "default"
 
 // groups are security groups. Their rules are objects by themselves. Those inside a new group are taken too, since the default
-// ones come so first; those inside an update are not: the list may be older than the removal of a rule, and would bring it back.
+// ones come so first; those inside an update, or a create of a group that is there, are not: the list may be older than the removal of a rule, and would bring it back.
 var groups = &core[model.SecurityGroup]{
 	kind: "security_group", plural: "security_groups",
 	id:  groupID,
@@ -91,6 +91,9 @@ func readRules(in *input) []part {
 			continue
 		}
 		out = append(out, func(w *work) error {
+			if in.had {
+				return nil
+			}
 			old, had := rules.get(w.tx, it.in.id)
 			if had && it.in.rev != nil && *it.in.rev < old.RevisionNo {
 				return nil

@@ -30,6 +30,10 @@ func TestGroup(t *testing.T) {
 	if got := w.ids("security-group-rules", ""); !slices.Equal(got, []string{ruleN(2)}) {
 		t.Errorf("an update brings a rule back: %v", got)
 	}
+	w.do("POST", "/security-groups", replaced(groupBody(groupA, r1+","+r2), `"name":"g"`, `"name":"renamed"`), 201)
+	if got := w.ids("security-group-rules", ""); !slices.Equal(got, []string{ruleN(2)}) {
+		t.Errorf("a repeated create brings a rule back: %v", got)
+	}
 	if g := w.show("security-groups", groupA); g["name"] != "renamed" {
 		t.Errorf("%v", g)
 	}

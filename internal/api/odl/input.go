@@ -76,6 +76,7 @@ func (rq *request) body() (map[string]any, error) {
 type input struct {
 	m     map[string]any
 	put   bool     // of an existing object, which may lack what it has
+	had   bool     // the object was there, as the transaction found it
 	given []string // taken, and not null
 	forms map[string]any
 	id    string

@@ -223,3 +223,32 @@ func TestRelease(t *testing.T) {
 		t.Errorf("after a removal: %s, want %s", got, second)
 	}
 }
+
+// TestLateCreate: the create of a port, which has no revision, arrives after changes that have one. It changes nothing, and neither
+// does it where the change was in the same second. One that is newer, or of an object that has no revision, counts.
+func TestLateCreate(t *testing.T) {
+	w := cloud(t)
+	body := func(host, stamps string) string {
+		return portBody(portA, "fa:16:3e:00:00:01", "10.0.0.5", `,"binding:host_id":"`+host+`"`+stamps)
+	}
+	const early, later = `,"created_at":"2026-01-01T00:00:00Z","updated_at":"2026-01-01T00:00:00Z"`, `,"created_at":"2026-01-01T00:00:00Z","updated_at":"2026-01-01T00:00:09Z"`
+	host := func(why, want string) {
+		t.Helper()
+		if p := w.show("ports", portA); p["binding:host_id"] != want {
+			t.Errorf("%s: the port is on %v, want %s", why, p["binding:host_id"], want)
+		}
+	}
+	w.do("POST", "/ports", body("", early), 201)
+	w.do("POST", "/ports", body("controller", early), 201)
+	host("no revision is known", "controller")
+	for _, stamps := range []string{early, later} {
+		w.do("POST", "/ports", body("compute", stamps+`,"revision_number":1`), 201)
+		seq := w.st.Snapshot().Revision()
+		w.do("POST", "/ports", body("", early), 201)
+		if host("the create is late", "compute"); w.st.Snapshot().Revision() != seq {
+			t.Error("a late create is a commit")
+		}
+	}
+	w.do("POST", "/ports", body("controller", strings.ReplaceAll(later, "00:00:09", "00:00:10")), 201)
+	host("it is newer", "controller")
+}

@@ -255,6 +255,9 @@ func (c *core[T]) create(w *work, it *item[T]) error {
 	if had && (w.Strict || it.in.rev != nil && *it.in.rev < c.std(&old).RevisionNo) {
 		return fail(http.StatusConflict, typeName(c.kind)+"InUse", "%s %s exists, with revision %d.", c.kind, it.in.id, c.std(&old).RevisionNo)
 	}
+	if had && c.overtaken(it, &old) {
+		return nil
+	}
 	if w.Strict && c.misses != nil {
 		if what := c.misses(w, &it.o, it.in); what != "" {
 			return fail(statusDependency, "DependencyMissing", "%s %s needs %s, which does not exist.", c.kind, it.in.id, what)
@@ -266,9 +269,17 @@ func (c *core[T]) create(w *work, it *item[T]) error {
 	return c.write(w, it, &old)
 }
 
+// overtaken reports whether a create is the one that the object began with, on its way for so long that changes came before it: it
+// has no revision, which only the creates of living objects lack, where the object has one, and tells a time that is no later.
+func (c *core[T]) overtaken(it *item[T], old *T) bool {
+	told, was := c.std(&it.o).UpdatedAt, c.std(old)
+	return it.in.rev == nil && was.RevisionNo > 0 && !told.IsZero() && !told.After(was.UpdatedAt)
+}
+
 // write stores an object and what the model does not hold of it. A repetition only reads: a full sync sends everything again.
 func (c *core[T]) write(w *work, it *item[T], old *T) error {
 	now := it.o
+	it.in.had = old != nil
 	if old == nil || !c.settle(w, it, &now, old) {
 		s := c.std(&now)
 		if s.CreatedAt.IsZero() {
