@@ -13,14 +13,15 @@ type Kind string
 
 // The kinds. A kind's name is part of a stored record and never changes.
 const (
-	Network  Kind = "network"
-	Subnet   Kind = "subnet"
-	Port     Kind = "port"
-	Router   Kind = "router"
-	Node     Kind = "node"
-	Rule     Kind = "rule"
-	Groups   Kind = "group-set"
-	Floating Kind = "floating-ip"
+	Network    Kind = "network"
+	Subnet     Kind = "subnet"
+	Port       Kind = "port"
+	Router     Kind = "router"
+	Node       Kind = "node"
+	Rule       Kind = "rule"
+	Groups     Kind = "group-set"
+	Floating   Kind = "floating-ip"
+	Forwarding Kind = "port-forwarding"
 )
 
 // counter is the state of one kind's keys.
@@ -35,13 +36,14 @@ var counters = store.Declare[Kind, counter](tables.Schema, "alloc-counters", sto
 // Indices from keys to objects: they tell whether a key is taken after a wrap, and whose a key in a register or cookie is.
 // The index key is KeyText of the object's key.
 var (
-	NetworksByKey = store.DeclareIndex(tables.Schema, tables.Networks, "key", func(n model.Network) []string { return keyText(n.Key) })
-	SubnetsByKey  = store.DeclareIndex(tables.Schema, tables.Subnets, "key", func(s model.Subnet) []string { return keyText(s.Key) })
-	PortsByKey    = store.DeclareIndex(tables.Schema, tables.Ports, "key", func(p model.Port) []string { return keyText(p.Key) })
-	NodesByKey    = store.DeclareIndex(tables.Schema, tables.Nodes, "key", func(n model.Node) []string { return keyText(n.Key) })
-	RoutersByKey  = store.DeclareIndex(tables.Schema, tables.Routers, "key", func(r model.Router) []string { return keyText(r.Key) })
-	FloatingByKey = store.DeclareIndex(tables.Schema, tables.FloatingIPs, "key", func(f model.FloatingIP) []string { return keyText(f.Key) })
-	RulesByKey    = store.DeclareIndex(tables.Schema, tables.Rules, "key", func(r model.SecurityGroupRule) []string { return keyText(r.Key) })
+	NetworksByKey    = store.DeclareIndex(tables.Schema, tables.Networks, "key", func(n model.Network) []string { return keyText(n.Key) })
+	SubnetsByKey     = store.DeclareIndex(tables.Schema, tables.Subnets, "key", func(s model.Subnet) []string { return keyText(s.Key) })
+	PortsByKey       = store.DeclareIndex(tables.Schema, tables.Ports, "key", func(p model.Port) []string { return keyText(p.Key) })
+	NodesByKey       = store.DeclareIndex(tables.Schema, tables.Nodes, "key", func(n model.Node) []string { return keyText(n.Key) })
+	RoutersByKey     = store.DeclareIndex(tables.Schema, tables.Routers, "key", func(r model.Router) []string { return keyText(r.Key) })
+	FloatingByKey    = store.DeclareIndex(tables.Schema, tables.FloatingIPs, "key", func(f model.FloatingIP) []string { return keyText(f.Key) })
+	ForwardingsByKey = store.DeclareIndex(tables.Schema, tables.PortForwardings, "key", func(f model.PortForwarding) []string { return keyText(f.Key) })
+	RulesByKey       = store.DeclareIndex(tables.Schema, tables.Rules, "key", func(r model.SecurityGroupRule) []string { return keyText(r.Key) })
 )
 
 // KeyText is the index key of an object key.
@@ -86,6 +88,8 @@ func (k Kind) taken(r store.Reader, key model.Key) bool {
 		_, ok = RoutersByKey.First(r, text)
 	case Floating:
 		_, ok = FloatingByKey.First(r, text)
+	case Forwarding:
+		_, ok = ForwardingsByKey.First(r, text)
 	case Groups:
 		_, ok = tables.GroupSets.Get(r, text)
 	}

@@ -33,6 +33,10 @@ func nameOf(r store.Reader, kind, id string) string {
 		if v, ok := tables.FloatingIPs.Get(r, model.FloatingIPID(id)); ok {
 			return v.Addr.String()
 		}
+	case "port-forwarding":
+		if v, ok := tables.PortForwardings.Get(r, model.PortForwardingID(id)); ok {
+			return fmt.Sprintf("%s %s to %s %s", v.Protocol, v.External, v.Fixed, v.Internal)
+		}
 	case "security-group":
 		v, _ := tables.SecurityGroups.Get(r, model.SecurityGroupID(id))
 		return v.Name
@@ -120,6 +124,8 @@ func commitOf(r store.Reader, kind, id string) *admin.Commit {
 		info, ok = tables.Routers.Info(r, model.RouterID(id))
 	case "floating-ip":
 		info, ok = tables.FloatingIPs.Info(r, model.FloatingIPID(id))
+	case "port-forwarding":
+		info, ok = tables.PortForwardings.Info(r, model.PortForwardingID(id))
 	case "security-group":
 		info, ok = tables.SecurityGroups.Info(r, model.SecurityGroupID(id))
 	case "security-group-rule":

@@ -196,6 +196,10 @@ func objectOf(r store.Reader, node string, c pipeline.Cookie) (kind, id string) 
 		if o, ok := alloc.FloatingByKey.First(r, text); ok {
 			return "floating-ip", string(o.ID)
 		}
+	case pipeline.KindForwarding:
+		if o, ok := alloc.ForwardingsByKey.First(r, text); ok {
+			return "port-forwarding", string(o.ID)
+		}
 	case pipeline.KindPort, pipeline.KindRouterInterface, pipeline.KindGroupMember, pipeline.KindDHCP, pipeline.KindMetadata:
 		if o, ok := alloc.PortsByKey.First(r, text); ok {
 			return "port", string(o.ID)

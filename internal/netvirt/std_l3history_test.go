@@ -20,9 +20,10 @@ import (
 )
 
 var (
-	worldRouters = []model.RouterID{"r1", "r2"}
-	worldFloats  = []model.FloatingIPID{"f1", "f2", "f3"}
-	worldFaces   = []model.PortID{"if-1", "if-2", "if-3", "if-4", "gate-1", "gate-2", "float-1", "float-2", "float-3"}
+	worldRouters  = []model.RouterID{"r1", "r2"}
+	worldFloats   = []model.FloatingIPID{"f1", "f2", "f3"}
+	worldForwards = []model.PortForwardingID{"pf1", "pf2", "pf3"}
+	worldFaces    = []model.PortID{"if-1", "if-2", "if-3", "if-4", "gate-1", "gate-2", "float-1", "float-2", "float-3"}
 )
 
 // routerStep is one random operation on routers, beside those of step.
@@ -36,7 +37,7 @@ func routerStep(t *rapid.T, tx *store.Txn) {
 	net := rapid.SampledFrom(worldNets[:2]).Draw(t, "net")
 	node := model.NodeID(rapid.SampledFrom(worldNodes).Draw(t, "node"))
 	i := rapid.IntRange(0, 2).Draw(t, "which")
-	switch rapid.IntRange(0, 10).Draw(t, "router op") {
+	switch rapid.IntRange(0, 12).Draw(t, "router op") {
 	case 0, 1: // an interface
 		n := rapid.IntRange(0, 3).Draw(t, "face")
 		must(alloc.PutPort(tx, model.Port{ID: worldFaces[n], DeviceID: string(router), PortPlane: model.PortPlane{Key: model.Key(50 + n), Network: net, AdminStateUp: true,
@@ -72,9 +73,26 @@ func routerStep(t *rapid.T, tx *store.Txn) {
 		if p, ok := tables.Ports.Get(tx, rapid.SampledFrom(worldPorts).Draw(t, "port")); ok {
 			f.Port, f.Fixed, f.Router = p.ID, p.FixedIPs[0].Addr, router
 		}
+		if rapid.IntRange(0, 2).Draw(t, "forwards") == 0 { // or for its ports
+			f.Port, f.Fixed, f.Router = "", netip.Addr{}, router
+		}
 		tables.FloatingIPs.Put(tx, f.ID, f)
 	case 8:
 		tables.FloatingIPs.Delete(tx, worldFloats[i])
+	case 11: // ports of a floating IP, which need not be there
+		key := rapid.IntRange(1, 1000).Draw(t, "key")*4 + i // as new as the rest
+		from, size := uint16(rapid.IntRange(1, 3).Draw(t, "from")*1000), uint16(rapid.IntRange(0, 5).Draw(t, "size"))
+		f := model.PortForwarding{ID: worldForwards[i], ForwardingPlane: model.ForwardingPlane{Key: model.Key(key), Floating: rapid.SampledFrom(worldFloats).Draw(t, "floating"),
+			Protocol: rapid.SampledFrom([]string{"tcp", "udp"}).Draw(t, "protocol"), External: model.PortRange{From: from, To: from + size}, Internal: model.PortRange{From: 1000, To: 1000}}}
+		if rapid.Bool().Draw(t, "range") {
+			f.Internal.To += size
+		}
+		if p, ok := tables.Ports.Get(tx, rapid.SampledFrom(worldPorts).Draw(t, "port")); ok {
+			f.Port, f.Fixed = p.ID, p.FixedIPs[0].Addr
+		}
+		tables.PortForwardings.Put(tx, f.ID, f)
+	case 12:
+		tables.PortForwardings.Delete(tx, worldForwards[i])
 	case 10: // a network takes larger packets than others
 		id := rapid.SampledFrom(worldNets).Draw(t, "network")
 		if n, ok := tables.Networks.Get(tx, id); ok {
@@ -134,7 +152,7 @@ func TestRouterHistories(t *testing.T) {
 		counted := map[pipeline.CookieKind]int{}
 		rapid.Check(t, func(t *rapid.T) { routerHistory(t, o, counted) })
 		t.Logf("%+v: %v", o, counted)
-		for _, k := range []pipeline.CookieKind{pipeline.KindRouter, pipeline.KindRouterInterface, pipeline.KindFloatingIP} {
+		for _, k := range []pipeline.CookieKind{pipeline.KindRouter, pipeline.KindRouterInterface, pipeline.KindFloatingIP, pipeline.KindForwarding} {
 			if counted[k] == 0 {
 				t.Errorf("no history had a flow of a %s", k)
 			}
@@ -180,6 +198,9 @@ func routerHistory(t *rapid.T, o Options, counted map[pipeline.CookieKind]int) {
 		}
 		for _, f := range worldFloats {
 			tables.FloatingIPs.Delete(tx, f)
+		}
+		for _, f := range worldForwards {
+			tables.PortForwardings.Delete(tx, f)
 		}
 		for _, r := range worldRouters {
 			tables.Routers.Delete(tx, r)

@@ -47,6 +47,9 @@ func TestRandomTopologiesOnRealSwitch(t *testing.T) {
 			if word != "dropped" {
 				kinds[kind]++
 			}
+			if word != "dropped" && strings.Contains(strings.Join(res.Trace, "\n"), "load:0x8") && strings.Contains(strings.Join(res.Trace, "\n"), "NXM_NX_CT_MARK") {
+				kinds["begun by a forwarding"]++
+			}
 			if n := passes(res); n > 0 && word != "dropped" {
 				kinds[fmt.Sprint("by routers ", min(n, 3))]++
 			}
@@ -64,7 +67,7 @@ func TestRandomTopologiesOnRealSwitch(t *testing.T) {
 	if fates["leaves"] < topologies*packets/6 || fates["punted"] == 0 || fates["dropped"] == 0 {
 		t.Errorf("fates %v: the test shows little", fates)
 	}
-	for _, k := range []string{"routed", "echo", "arp", "floating", "outside", "extra", "too large", "by routers 1"} {
+	for _, k := range []string{"routed", "echo", "arp", "floating", "outside", "extra", "too large", "by routers 1", "forwarded"} {
 		if kinds[k] == 0 {
 			t.Errorf("no packet of kind %q went anywhere: %v", k, kinds)
 		}
@@ -239,6 +242,29 @@ func randomCampus(t testing.TB, r *rand.Rand) (c *campus, told []string) {
 				}
 			}
 		}
+		for i, l := range legs { // a floating IP whose ports are forwarded, to instances of one network
+			var to []model.PortID
+			for _, vm := range vms {
+				if p, _ := tables.Ports.Get(tx, vm); p.Network == l.net {
+					to = append(to, vm)
+				}
+			}
+			if gw, ok := tables.Routers.Get(tx, l.router); !ok || gw.GatewayPort == "" || len(to) == 0 || chance(4) {
+				continue
+			}
+			proto := []string{"udp", "udp", "tcp"}[r.IntN(3)]
+			var all []forwards
+			for j, v := range [][2]model.PortRange{{ports(22, 22), ports(22, 22)}, {ports(23, 23), ports(22, 22)}, {ports(20, 27), ports(22, 22)}, {ports(18, 28), ports(18, 28)},
+				{ports(21, 24), ports(20, 23)}} {
+				if len(all) > 0 && (v[0].Size() > 1 || all[0].external.Overlaps(v[0])) || chance(3) {
+					continue
+				}
+				all = append(all, forwards{model.PortForwardingID(fmt.Sprint("pf", i, "-", j)), proto, v[0], to[r.IntN(len(to))], v[1]})
+			}
+			addr := fmt.Sprintf("172.16.1.%d", 50+i)
+			c.forward(tx, model.FloatingIPID(fmt.Sprint("ff", i)), addr, l.router, all...)
+			tell("%s by router %s forwards %+v", addr, l.router, all)
+		}
 		for _, l := range legs { // extra routes into networks of others, by another router
 			for rp := range tables.RouterPortsByNetwork.By(tx, string(l.net)) {
 				router, _ := tables.Routers.Get(tx, l.router)
@@ -324,15 +350,18 @@ func (c *campus) anything(r *rand.Rand, node string) (sim.Packet, string) {
 			kind = "echo"
 		} else if p.DeviceOwner == model.OwnerFloatingIP {
 			kind = "floating"
+			if fip, _ := tables.FloatingIPsByAddress.First(snap, tables.AddressKey(p.Network, p.FixedIPs[0].Addr)); fip.Port == "" {
+				kind = "forwarded"
+			}
 		}
 		for _, f := range p.FixedIPs {
 			addr[kind] = append(addr[kind], f.Addr.String())
 		}
 	}
 	macs = append(macs, "fa:16:3e:ff:ff:01", "ff:ff:ff:ff:ff:ff")
-	kinds := []string{"routed", "routed", "routed", "echo", "floating", "outside", "extra"}
+	kinds := []string{"routed", "routed", "routed", "echo", "floating", "forwarded", "outside", "extra"}
 	if home == "ext" {
-		kinds = []string{"routed", "echo", "floating", "floating", "floating"}
+		kinds = []string{"routed", "echo", "floating", "floating", "floating", "forwarded", "forwarded"}
 	}
 	kind := any(kinds...)
 	for len(addr[kind]) == 0 {
@@ -349,7 +378,7 @@ func (c *campus) anything(r *rand.Rand, node string) (sim.Packet, string) {
 		to = any(routers...)
 	}
 	for _, p := range ports { // on the wire a floating IP has a MAC address of its own
-		if kind == "floating" && home == "ext" && p.FixedIPs[0].Addr.String() == dst && r.IntN(6) > 0 {
+		if (kind == "floating" || kind == "forwarded") && home == "ext" && p.FixedIPs[0].Addr.String() == dst && r.IntN(6) > 0 {
 			to = p.MAC.String()
 		}
 	}
@@ -396,7 +425,15 @@ func (c *campus) anything(r *rand.Rand, node string) (sim.Packet, string) {
 		text += fmt.Sprintf(",%s,icmp_type=%s,icmp_code=0,%s_src=%s,%s_dst=%s,nw_ttl=%s", proto, any(types...), family, src, family, dst, ttl)
 	default:
 		proto := map[bool]string{true: "", false: "6"}[v4]
-		text += fmt.Sprintf(",%s,%s_src=%s,%s_dst=%s,nw_ttl=%s,tp_src=1000,tp_dst=%s", any("udp", "udp", "tcp")+proto, family, src, family, dst, ttl, any("22", "22", "22", "22", "22", "23"))
+		l4, port := any("udp", "udp", "tcp"), any("22", "22", "22", "22", "22", "23")
+		if fip, ok := tables.FloatingIPsByAddress.First(snap, tables.AddressKey("ext", netip.MustParseAddr(dst))); ok && fip.Port == "" {
+			for f := range tables.PortForwardingsByFloating.By(snap, string(fip.ID)) { // a port that is forwarded, or the one before
+				if n := r.IntN(f.External.Size() + 1); r.IntN(2) == 0 {
+					l4, port = f.Protocol, fmt.Sprint(int(f.External.To)-n)
+				}
+			}
+		}
+		text += fmt.Sprintf(",%s,%s_src=%s,%s_dst=%s,nw_ttl=%s,tp_src=1000,tp_dst=%s", l4+proto, family, src, family, dst, ttl, port)
 	}
 	p, err := sim.Parse(text)
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 // Addresses are translated in a zone of the conntrack of their own, that of the port whose node serves it, or else that of the
 // router on its gateway node; zones of security groups see fixed addresses only. There, ct_mark holds the port that a
 // floating IP stands for, so that connections of an association that is no more pass no further: neither does the old
-// instance go on under the address, nor does the new one get the old one's packets.
+// instance go on under the address, nor does the new one get the old one's packets. Of a floating IP whose ports are forwarded
+// it holds the forwarding: see std_forward.go.
 
 // float is a floating IP with what its node needs of it.
 type float struct {
@@ -26,7 +27,7 @@ type float struct {
 	Addr    netip.Addr
 	MAC     model.MAC // its own on the wire, so that only the node that serves it sends by it
 	Fixed   netip.Addr
-	Port    model.PortID
+	Port    model.PortID // "": its ports are forwarded
 	PortKey model.Key
 	PortNet model.NetworkID
 	Network model.NetworkID
@@ -36,18 +37,21 @@ type float struct {
 
 func floatOf(r store.Reader, id string) (v float) {
 	f, ok := tables.FloatingIPs.Get(r, model.FloatingIPID(id))
-	if !ok || !f.Addr.Is4() || !f.Fixed.Is4() {
+	if !ok || !f.Addr.Is4() || f.Port != "" && !f.Fixed.Is4() {
 		return v
 	}
 	own, ok := tables.Ports.Get(r, f.FloatPort)
 	if !ok {
 		return v
 	}
+	node, _ := tables.Serving(r, &f)
+	if f.Port == "" {
+		return float{Key: f.Key, Router: f.Router, Addr: f.Addr, MAC: own.MAC, Network: f.Network, Node: node}
+	}
 	p, ok := tables.Ports.Get(r, f.Port)
 	if !ok {
 		return v
 	}
-	node, _ := tables.Serving(r, &f)
 	n, _ := tables.Networks.Get(r, p.Network)
 	return float{Key: f.Key, Router: f.Router, Addr: f.Addr, MAC: own.MAC, Fixed: f.Fixed,
 		Port: p.ID, PortKey: p.Key, PortNet: p.Network, Network: f.Network, MTU: n.MTU, Node: node}
@@ -154,6 +158,10 @@ func (l *layer3) floatingIP(c *compile.Context) {
 		func(n uint8, v flow.Flow) flow.Flow { return owned(pipeline.KindFloatingIP, f.Key, n, v) }}
 	s.presence(c)
 	s.inbound(c)
+	if f.Port == "" {
+		l.forwarder(c, s, &e)
+		return
+	}
 	s.sized(c, l, e.MTU, f.MTU)
 	s.outbound(c, pipeline.PrioFloating, flow.IPSrc(host(f.Fixed)))
 	s.emit(c, l3New, pipeline.InboundNew, pipeline.PrioFloating, s.commit(f.PortKey, flow.Track{NAT: flow.DNAT(f.Fixed, 0), Next: uint8(pipeline.InboundDone)}),
@@ -203,18 +211,13 @@ func (l *layer3) gatewayHere(c *compile.Context) {
 		}
 	}
 	sign := func(n uint8, v flow.Flow) flow.Flow { return ofRouter(&e, n, v) }
-	router := flow.Reg(pipeline.RegRouter, uint32(e.Key))
 	for _, a := range []netip.Addr{e.Addr4, e.Addr6} {
 		if !a.IsValid() {
 			continue
 		}
 		s := &speaker{e.Key, e.Tag, a, e.MAC, 0, sign}
 		s.presence(c)
-		for _, origin := range []uint32{pipeline.FromPort, pipeline.FromProvider} {
-			c.Flow(sign(l3Echo, echo(a, pipeline.ReturnToSender, router, flow.Reg(pipeline.RegOrigin, origin))))
-		}
-		// The answer to a ping that another node handed over goes as any frame, by the tunnel that it came from.
-		c.Flow(sign(l3EchoAway, echo(a, pipeline.L2Rewrite, router, flow.Reg(pipeline.RegOrigin, pipeline.FromTunnel))))
+		s.echoes(c)
 		if a.Is6() {
 			c.Flow(sign(l3Door, pipeline.Flow(pipeline.Routing, pipeline.PrioRouter, flow.M(flow.IPv6(), flow.TunID(e.Tag), flow.EthDst(e.MAC)), enterRouter(e.Key))))
 			c.Flow(sign(l3Own, noHop(s.net, s.addr)))
@@ -222,8 +225,10 @@ func (l *layer3) gatewayHere(c *compile.Context) {
 		}
 		if !e.SNAT {
 			c.Flow(sign(l3Door, pipeline.Flow(pipeline.Routing, pipeline.PrioRouter, flow.M(flow.IP(), flow.TunID(e.Tag), flow.EthDst(e.MAC)), enterRouter(e.Key))))
-			c.Flow(sign(l3Own, noHop(s.net, s.addr)))
-			continue
+			if _, forwards := tables.ForwardersByRouter.First(c, c.Subject); !forwards {
+				c.Flow(sign(l3Own, noHop(s.net, s.addr)))
+				continue
+			}
 		}
 		var ok bool
 		if s.zone, ok = natZone(c, "", model.RouterID(c.Subject)); !ok {
@@ -232,12 +237,31 @@ func (l *layer3) gatewayHere(c *compile.Context) {
 		s.inbound(c)
 		s.sized(c, l, e.MTU, compile.Ask(c, l.spans, c.Subject).Inner) // of whom it is the answer is not known yet
 		s.outbound(c, pipeline.PrioNAT)
-		s.emit(c, l3New, pipeline.OutboundNew, pipeline.PrioNAT, s.commit(0, flow.Track{NAT: flow.SNAT(a), Next: uint8(pipeline.Hairpin)}), s.fresh()...)
+		if e.SNAT {
+			s.emit(c, l3New, pipeline.OutboundNew, pipeline.PrioNAT, s.commit(0, flow.Track{NAT: flow.SNAT(a), Next: uint8(pipeline.Hairpin)}), s.fresh()...)
+		} else {
+			s.untranslated(c)
+		}
 		s.emit(c, l3Done, pipeline.OutboundNew, pipeline.PrioNATDone, flow.Do(to(pipeline.Hairpin)),
 			append(s.known(0, 0, 0), flow.IPSrc(host(a)))...)
 		s.emit(c, l3Done, pipeline.InboundNew, pipeline.PrioNATKnown, flow.Do(to(pipeline.EgressACL)),
 			s.known(0, flow.CTRpl, flow.CTRpl)...)
-		s.emit(c, l3Ping, pipeline.InboundNew, pipeline.PrioFloating, flow.Do(to(pipeline.EgressACL)),
-			append(s.fresh(), flow.ICMP(), flow.ICMPType(8), flow.IPDst(host(a)))...)
+		s.pings(c)
 	}
+}
+
+// echoes emits the answers to pings of the address that come to the routes.
+func (s *speaker) echoes(c *compile.Context) {
+	router := flow.Reg(pipeline.RegRouter, uint32(s.router))
+	for _, origin := range []uint32{pipeline.FromPort, pipeline.FromProvider} {
+		c.Flow(s.sign(l3Echo, echo(s.addr, pipeline.ReturnToSender, router, flow.Reg(pipeline.RegOrigin, origin))))
+	}
+	// The answer to a ping that another node handed over goes as any frame, by the tunnel that it came from.
+	c.Flow(s.sign(l3EchoAway, echo(s.addr, pipeline.L2Rewrite, router, flow.Reg(pipeline.RegOrigin, pipeline.FromTunnel))))
+}
+
+// pings emits the way of pings from outside to the routes.
+func (s *speaker) pings(c *compile.Context) {
+	s.emit(c, l3Ping, pipeline.InboundNew, pipeline.PrioFloating, flow.Do(to(pipeline.EgressACL)),
+		append(s.fresh(), flow.ICMP(), flow.ICMPType(8), flow.IPDst(host(s.addr)))...)
 }

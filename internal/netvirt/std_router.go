@@ -25,8 +25,8 @@ type layer3 struct {
 	beyond *compile.Query[string] // router -> routers that its routes lead to, each followed by a space
 	fed    *compile.Query[bool]   // port of a router -> whether routes of other routers lead to it
 
-	static, router, face, door, answers, handOver, reach, towards, neighbour, port        compile.RuleID
-	inner, exits, leave, gateway, floating, external, nextHop, sizes, onWire, via, echoes compile.RuleID
+	static, router, face, door, answers, handOver, reach, towards, neighbour, port                    compile.RuleID
+	inner, exits, leave, gateway, floating, forwarding, external, nextHop, sizes, onWire, via, echoes compile.RuleID
 }
 
 // Which of its table's flows a flow of layer 3 is, for its cookie.
@@ -110,6 +110,7 @@ func declareStandardL3(b *compile.Rulebook, l2 *layer2) func(*compile.Context) {
 	l.leave = add("l3/leave", "router", "routes to the external network for the floating IPs that this node serves", l.leaveHere)
 	l.gateway = add("l3/gateway", "router", "the router's address on its external network, and what leaves behind it", l.gatewayHere)
 	l.floating = add("l3/floating-ip", "floating-ip", "a floating IP that this node serves", l.floatingIP)
+	l.forwarding = add("l3/forwarding", "port-forwarding", "ports of a floating IP that stand for ports of an instance", l.forwardingHere)
 	l.external = add("l3/external", "network", "an external network on which this node speaks", l.externalNetwork)
 	l.onWire = add("l3/on-wire", "network", "what is routed into a physical network leaves by its wire", l.outOnWire)
 	l.nextHop = add("l3/next-hop", "network", "the MAC address of a host on an external network", l.nextHopOf)

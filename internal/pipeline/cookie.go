@@ -30,6 +30,7 @@ const (
 	KindDHCP            CookieKind = 0x11
 	KindPeer            CookieKind = 0x12
 	KindGroupSet        CookieKind = 0x13
+	KindForwarding      CookieKind = 0x14
 )
 
 var cookieKinds = map[CookieKind]string{
@@ -37,6 +38,7 @@ var cookieKinds = map[CookieKind]string{
 	KindRouterInterface: "router interface", KindFloatingIP: "floating IP", KindGroupMember: "group membership",
 	KindGroupRule: "group rule", KindAddressGroup: "address group", KindQoS: "QoS", KindTrunk: "trunk", KindMirror: "mirror",
 	KindProviderNetwork: "provider network", KindLoadBalancer: "load balancer", KindMetadata: "metadata", KindDHCP: "DHCP", KindPeer: "peer node", KindGroupSet: "set of groups",
+	KindForwarding: "port forwarding",
 }
 
 func (k CookieKind) String() string {

@@ -140,8 +140,8 @@ func init() {
 			Match:   join(fIP, fL4, fCT, reg(3)), Kinds: Goto | Track | Set, Sets: one(openflow.FieldCTMark), Next: []TableID{InboundDone, EgressACL},
 			Miss: Miss{Kind: MissDrop},
 			Prios: []Priority{
-				{Value: PrioFloating, Name: "floating", Profiles: Standard, What: "new connection to a floating address"},
-				{Value: PrioNATDone, Name: "done", Profiles: Standard, What: "translated to the fixed address, of the present association"},
+				{Value: PrioFloating, Name: "floating", Profiles: Standard, What: "new connection to a floating address, or to ports of it that are forwarded; ping of an address of the router"},
+				{Value: PrioNATDone, Name: "done", Profiles: Standard, What: "translated to the fixed address, of the present association or forwarding"},
 				{Value: PrioNATKnown, Name: "known", Profiles: Standard, What: "reply to what left by the gateway's address"},
 			},
 		},

@@ -91,11 +91,11 @@ func declareForward() {
 		Table{
 			ID: OutboundNew, Name: "outbound-nat-new", Profiles: Standard,
 			Purpose: "Translates new connections to outside.",
-			Match:   join(fIP, fL4, fCT, reg(3)), Kinds: Goto | Track | Set, Sets: one(openflow.FieldCTMark), Next: []TableID{Hairpin}, Miss: Miss{Kind: MissDrop},
+			Match:   join(fIP, fL4, fCT, reg(3)), Kinds: Goto | Track | Set, Sets: fields{openflow.FieldCTMark, openflow.FieldEthSrc}, Next: []TableID{Hairpin}, Miss: Miss{Kind: MissDrop},
 			Prios: []Priority{
 				{Value: PrioFloating, Name: "floating", Profiles: Standard, What: "new connection of a fixed address with a floating one"},
-				{Value: PrioNATDone, Name: "done", Profiles: Standard, What: "translated to an address of this node, of the present association"},
-				{Value: PrioNAT, Name: "snat", Profiles: Standard, What: "other new connection"},
+				{Value: PrioNATDone, Name: "done", Profiles: Standard, What: "translated to an address of this node, of the present association or forwarding"},
+				{Value: PrioNAT, Name: "snat", Profiles: Standard, What: "other new connection; untranslated if the router does not translate"},
 			},
 		},
 		Table{

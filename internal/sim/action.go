@@ -134,7 +134,9 @@ func (w *walk) output(p *Packet, port uint32, maxLen uint16) {
 		w.punt(p, openflow.ReasonAction, maxLen, nil)
 		return
 	case openflow.PortInPort:
-		w.emit(p, p.InPort())
+		if p.InPort() != openflow.PortAny { // a packet that lost its port on the way has none to go back by
+			w.emit(p, p.InPort())
+		}
 		return
 	case openflow.PortAll, openflow.PortFlood:
 		if w.s.Ports == nil {

@@ -100,7 +100,7 @@ type placed struct {
 func placeOf(r store.Reader, id model.PortID) (at placed, ok bool) {
 	if f, ok := tables.FloatingIPs.Get(r, model.FloatingIPID(id)); ok {
 		at.objects = []string{string(id), string(f.Router)}
-		if f.Port == "" {
+		if f.Router == "" {
 			return at, true
 		}
 		if at.node, ok = tables.Serving(r, &f); !ok {

@@ -81,8 +81,7 @@ var (
 		}
 		return ms
 	})
-	// NodeFloating: node -> floating IPs that it serves: the node of the port if that reaches the external network itself, else
-	// the gateway node of the router.
+	// NodeFloating: node -> floating IPs that it serves: see Serving.
 	NodeFloating = serving("node-floating", func(node model.NodeID, f *model.FloatingIP) store.Member {
 		return store.Member{Group: string(node), Name: string(f.ID)}
 	})
@@ -199,10 +198,10 @@ func reaching(name string, emit func(model.NodeID, model.RouterID, []model.Netwo
 	return store.From(d, Gateways, func(_ store.Reader, g model.Gateway) []string { return []string{gatewaySubject(g.Router)} })
 }
 
-// Serving says which node serves a floating IP: the node of its port if that reaches the external network itself, else the
-// gateway node of its router; ok is false while none can.
+// Serving says which node serves a floating IP: the node of its port if it has one and that reaches the external network itself,
+// else the gateway node of its router; ok is false while none can.
 func Serving(r store.Reader, f *model.FloatingIP) (model.NodeID, bool) {
-	if f.Port == "" || f.Router == "" {
+	if f.Router == "" {
 		return "", false
 	}
 	net, ok := Networks.Get(r, f.Network)

@@ -82,7 +82,7 @@ func TestReach(t *testing.T) {
 				return nil
 			}
 			tables.FloatingIPs.Put(tx, id, model.FloatingIP{ID: id, FloatingIPPlane: model.FloatingIPPlane{Network: "ext", Addr: netip.MustParseAddr("172.16.1.4"),
-				Port: model.PortID("p" + string(rune('0'+pick(6)))), Router: model.RouterID("r" + string(rune('1'+pick(2))))}})
+				Port: []model.PortID{"p0", "p1", "p2", "p3", "p4", "p5", ""}[pick(7)], Router: model.RouterID("r" + string(rune('1'+pick(2))))}})
 		}
 		return nil
 	}
