@@ -32,7 +32,7 @@ func (s *Server) openNorthbound(a *alloc.Allocator, logs *logs) {
 		Ready: s.loaded.Load, Down: s.api.Down, Profile: s.cfg.Profile, NativeDHCP: s.cfg.DHCP == nativeDHCP, Log: logs.logger("odl"),
 	})
 	s.rest = restconf.New(restconf.Config{
-		Store: s.store, Auth: s.users.Authenticate, Ready: s.loaded.Load, Profile: s.cfg.Profile,
+		Store: s.store, Auth: s.users.Authenticate, Ready: s.loaded.Load, Profile: s.cfg.Profile, NativeDHCP: s.cfg.DHCP == nativeDHCP,
 		PortStatus: s.cfg.Northbound == odlMaster && !s.cfg.ODLNoPortStatus, Online: s.hub.Connected, Log: logs.logger("restconf"),
 	})
 }

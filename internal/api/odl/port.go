@@ -70,7 +70,7 @@ var ports = &core[model.Port]{
 		{name: "network_id", get: func(_ *env, p *model.Port) any { return optional(string(p.Network)) }},
 		{name: "mac_address", get: func(_ *env, p *model.Port) any { return p.MAC.String() }},
 		{name: "admin_state_up", get: func(_ *env, p *model.Port) any { return p.AdminStateUp }},
-		{name: "status", get: func(e *env, p *model.Port) any { return PortStatus(e.r, p, e.NativeDHCP) }},
+		{name: "status", get: func(e *env, p *model.Port) any { return tables.ForeignStatus(e.r, p, e.NativeDHCP) }},
 		{name: "device_id", get: func(_ *env, p *model.Port) any { return p.DeviceID }},
 		{name: "device_owner", get: func(_ *env, p *model.Port) any { return p.DeviceOwner }},
 		{name: "fixed_ips", get: fixedIPs},
@@ -350,18 +350,4 @@ func (w *work) served(old, now *model.Port) error {
 		}
 	}
 	return nil
-}
-
-// PortStatus is a port's status as OpenDaylight's northbound tells it: of the network's own services ACTIVE at once, unless we know
-// better; of all others what was observed. native says that the controller answers DHCP for ports that are on no node.
-func PortStatus(r store.Reader, p *model.Port, native bool) string {
-	s, observed := tables.Statuses.Get(r, p.ID)
-	switch {
-	case observed && (p.Host != "" || p.Router != ""):
-		return s.Status
-	case !p.AdminStateUp:
-	case p.IsDHCP() && p.Host == "" && native, p.IsRouterPort() && p.DeviceOwner != model.OwnerRouterGateway, p.DeviceOwner == model.OwnerFloatingIP:
-		return model.StatusActive
-	}
-	return model.StatusDown
 }

@@ -190,12 +190,12 @@ func TestStatus(t *testing.T) {
 	}
 	for owner, want := range map[string]string{"network:router_interface": "ACTIVE", "network:router_gateway": "DOWN", "network:floatingip": "ACTIVE", "network:dhcp": "ACTIVE", "": "DOWN"} {
 		p := model.Port{PortPlane: model.PortPlane{DeviceOwner: owner, AdminStateUp: true}}
-		if got := PortStatus(w.st.Snapshot(), &p, true); got != want {
+		if got := tables.ForeignStatus(w.st.Snapshot(), &p, true); got != want {
 			t.Errorf("%q: %s, want %s", owner, got, want)
 		}
 	}
 	p := model.Port{PortPlane: model.PortPlane{DeviceOwner: "network:dhcp", AdminStateUp: true}}
-	if got := PortStatus(w.st.Snapshot(), &p, false); got != "DOWN" {
+	if got := tables.ForeignStatus(w.st.Snapshot(), &p, false); got != "DOWN" {
 		t.Errorf("a DHCP port that nobody serves is %s", got)
 	}
 }

@@ -79,12 +79,12 @@ const (
 // are down because they were told to be.
 func TrunkStatus(r store.Reader, t *model.Trunk, native bool) string {
 	parent, _ := tables.Ports.Get(r, t.Port)
-	if s := PortStatus(r, &parent, native); s != model.StatusActive {
+	if s := tables.ForeignStatus(r, &parent, native); s != model.StatusActive {
 		return s
 	}
 	status := model.StatusActive
 	for p := range tables.SubPortsByParent.By(r, string(t.Port)) {
-		switch s := PortStatus(r, &p, native); {
+		switch s := tables.ForeignStatus(r, &p, native); {
 		case s == model.StatusError:
 			return statusDegraded
 		case s != model.StatusActive && p.AdminStateUp:

@@ -93,7 +93,7 @@ func newWorldOn(t testing.TB, st *store.Store, change ...func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t, st: st, log: &lines{}, left: map[*websocket.Conn][]string{}}
 	w.ready.Store(true)
-	cfg := Config{Store: st, Auth: auth, Ready: w.ready.Load, Profile: "standard", PortStatus: true,
+	cfg := Config{Store: st, Auth: auth, Ready: w.ready.Load, Profile: "standard", PortStatus: true, NativeDHCP: true,
 		Log: slog.New(slog.NewTextHandler(w.log, nil)),
 		Now: func() time.Time {
 			if ms := w.now.Load(); ms != 0 {

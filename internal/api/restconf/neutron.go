@@ -114,37 +114,30 @@ func featureList(cfg *Config) *node {
 		}}
 }
 
-// portStatus is a port's status as Neutron is told it; ok is false if there is no such port. Router interfaces and addresses
-// that float are no node's to plug, and up with their port.
-func portStatus(r store.Reader, id model.PortID) (status string, ok bool) {
+// portStatus is a port's status as Neutron is told it; ok is false if there is no such port.
+func (cfg *Config) portStatus(r store.Reader, id model.PortID) (status string, ok bool) {
 	p, ok := tables.Ports.Get(r, id)
 	if !ok {
 		return "", false
 	}
-	if s, ok := tables.Statuses.Get(r, id); ok && (p.Host != "" || p.Router != "" || p.IsDHCP()) {
-		return s.Status, true
-	}
-	if p.AdminStateUp && (p.IsRouterInterface() || p.DeviceOwner == model.OwnerFloatingIP) {
-		return model.StatusActive, true
-	}
-	return model.StatusDown, true
+	return tables.ForeignStatus(r, &p, cfg.NativeDHCP), true
 }
 
 func portEntry(id model.PortID, status string) map[string]any {
 	return map[string]any{"uuid": string(id), "status": status}
 }
 
-func portList() *node {
+func portList(cfg *Config) *node {
 	return &node{module: "neutron", name: "port", keys: []string{"uuid"},
 		all: func(r store.Reader, _ []string) (out []any) {
 			for id := range tables.Ports.All(r) {
-				status, _ := portStatus(r, id)
+				status, _ := cfg.portStatus(r, id)
 				out = append(out, portEntry(id, status))
 			}
 			return out
 		},
 		one: func(r store.Reader, keys []string) (map[string]any, bool) {
-			status, ok := portStatus(r, model.PortID(keys[0]))
+			status, ok := cfg.portStatus(r, model.PortID(keys[0]))
 			return portEntry(model.PortID(keys[0]), status), ok
 		}}
 }

@@ -140,7 +140,8 @@ func TestPortStatus(t *testing.T) {
 		{"bound", "compute:nova", "h1", "", true, "ACTIVE", "ACTIVE"},
 		{"waiting", "compute:nova", "h1", "", true, "", "DOWN"},
 		{"unbound", "compute:nova", "", "", true, "ACTIVE", "DOWN"}, // a status that was observed of an earlier binding
-		{"dhcp", "network:dhcp", "", "", true, "ACTIVE", "ACTIVE"},
+		{"dhcp", "network:dhcp", "", "", true, "", "ACTIVE"},        // the controller answers
+		{"agents", "network:dhcp", "h1", "", true, "", "DOWN"},
 		{"interface", "network:router_interface", "", "r1", true, "", "ACTIVE"},
 		{"off", "network:router_interface", "", "r1", false, "", "DOWN"},
 		{"gateway", "network:router_gateway", "", "r1", true, "", "DOWN"},
@@ -168,9 +169,22 @@ func TestPortStatus(t *testing.T) {
 	w.refused(w.get(base+"nosuch"), 404, "data-missing")
 	w.refused(w.get("/rests/data/neutron:neutron/ports/port=nosuch"), 404, "data-missing")
 	w.want("/rests/data/neutron:neutron/ports/port=bound/status", 200, `{"neutron:status":"ACTIVE"}`)
-	if list := w.get("/restconf/operational/neutron:neutron/neutron:ports"); len(list.json["ports"].(map[string]any)["port"].([]any)) != 10 {
+	if list := w.get("/restconf/operational/neutron:neutron/neutron:ports"); len(list.json["ports"].(map[string]any)["port"].([]any)) != 11 {
 		t.Errorf("ports: %s", list.body)
 	}
+}
+
+// TestPortStatusWithoutDHCP: a DHCP port that is on no node is nobody's while the controller does not answer DHCP.
+func TestPortStatusWithoutDHCP(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.NativeDHCP = false })
+	w.commit(func(tx *store.Txn) {
+		p := port("dhcp")
+		p.DeviceOwner, p.AdminStateUp = "network:dhcp", true
+		if err := alloc.PutPort(tx, p); err != nil {
+			t.Fatal(err)
+		}
+	})
+	w.want("/restconf/operational/neutron:neutron/ports/port/dhcp", 200, `{"port":[{"uuid":"dhcp","status":"DOWN"}]}`)
 }
 
 // TestUnknown is X4 as far as there is something to know: each error in its dialect's form.

@@ -61,11 +61,11 @@ func (l *lately) load(r store.Reader, now time.Time) {
 }
 
 // changes are those to tell again: of the ports that are still ACTIVE, each once.
-func (l *lately) changes(r store.Reader, now time.Time) (out []change) {
+func (l *lately) changes(cfg *Config, r store.Reader, now time.Time) (out []change) {
 	l.trim(now)
 	seen := map[model.PortID]bool{}
 	for _, a := range l.ports {
-		if status, ok := portStatus(r, a.id); ok && status == model.StatusActive && !seen[a.id] && now.Sub(a.at) <= replayAge {
+		if status, ok := cfg.portStatus(r, a.id); ok && status == model.StatusActive && !seen[a.id] && now.Sub(a.at) <= replayAge {
 			seen[a.id] = true
 			out = append(out, change{path: portsStream.path, list: "port", op: updated, keys: []leaf{{"uuid", string(a.id)}}, leaves: []leaf{{"status", status}}})
 		}

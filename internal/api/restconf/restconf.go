@@ -42,6 +42,8 @@ type Config struct {
 	Profile string
 	// PortStatus announces the feature operational-port-status: Neutron then holds a port DOWN until an event says ACTIVE.
 	PortStatus bool
+	// NativeDHCP says that the controller answers DHCP for ports that are on no node.
+	NativeDHCP bool
 	Now        func() time.Time
 	Log        *slog.Logger
 

@@ -29,7 +29,7 @@ func resources(cfg *Config) []*node {
 		{module: "neutron", name: "neutron", children: []*node{
 			{module: "neutron", name: "hostconfigs", children: []*node{hostConfigList(cfg)}},
 			{module: "neutron", name: "features", children: []*node{featureList(cfg)}},
-			{module: "neutron", name: "ports", children: []*node{portList()}},
+			{module: "neutron", name: "ports", children: []*node{portList(cfg)}},
 		}},
 		{module: "network-topology", name: "network-topology", children: []*node{topologyList(cfg)}},
 	}

@@ -78,7 +78,7 @@ func (h *hub) join(f form, cfg *Config) (*subscriber, error) {
 	h.members[s] = struct{}{}
 	if f.path == portsStream.path {
 		now := cfg.Now()
-		for _, frame := range frames(h.lately.changes(cfg.Store.Snapshot(), now), f, now) {
+		for _, frame := range frames(h.lately.changes(cfg, cfg.Store.Snapshot(), now), f, now) {
 			h.frames++
 			s.offer(frame)
 		}

@@ -65,8 +65,8 @@ func (s *Server) changes(before, now *store.Snapshot, ch *store.Changes) (out []
 		}
 	}
 	for _, id := range order { // floating IPs have statuses too, and are no ports
-		old, was := portStatus(before, id)
-		status, is := portStatus(now, id)
+		old, was := s.cfg.portStatus(before, id)
+		status, is := s.cfg.portStatus(now, id)
 		c := change{path: portsStream.path, list: "port", keys: []leaf{{"uuid", string(id)}}, leaves: []leaf{{"status", status}}}
 		switch {
 		case is && !was:
