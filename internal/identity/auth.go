@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"nagare/internal/model"
@@ -232,13 +233,17 @@ func (c *call) tokenBody(s *session) map[string]any {
 	return t
 }
 
-// subject resolves X-Subject-Token for its owner or an administrator.
-func (c *call) subject() (*session, error) {
-	s, err := resolve(c.snap, c.r.Header.Get("X-Subject-Token"), c.cfg.Now())
+// subject resolves X-Subject-Token for its owner, a service or an administrator; these two are told of one that ended within the window.
+func (c *call) subject(window time.Duration) (*session, error) {
+	all := c.admin() || slices.ContainsFunc(c.ses.roles, func(r Role) bool { return r.Name == RoleService })
+	if !all {
+		window = 0
+	}
+	s, err := resolveWithin(c.snap, c.r.Header.Get("X-Subject-Token"), c.cfg.Now(), window)
 	if err != nil {
 		return nil, &fault{404, "Could not find token."}
 	}
-	if s.user.ID != c.ses.user.ID && !c.admin() && !slices.ContainsFunc(c.ses.roles, func(r Role) bool { return r.Name == RoleService }) {
+	if s.user.ID != c.ses.user.ID && !all {
 		return nil, errForbidden
 	}
 	return s, nil
@@ -253,7 +258,11 @@ func knowsRules(version string) bool {
 }
 
 func (c *call) showToken() error {
-	s, err := c.subject()
+	var window time.Duration
+	if q := strings.ToLower(c.r.URL.Query().Get("allow_expired")); slices.Contains([]string{"1", "t", "true", "on", "y", "yes"}, q) {
+		window = ExpiredWindow
+	}
+	s, err := c.subject(window)
 	if err != nil {
 		return err
 	}
@@ -264,9 +273,9 @@ func (c *call) showToken() error {
 	return c.ok(200, map[string]any{"token": c.tokenBody(s)})
 }
 
-// revokeToken ends a token, and remembers that until it would have ended by itself.
+// revokeToken ends a token, and remembers that until it would have ended by itself, whoever used it.
 func (c *call) revokeToken() error {
-	s, err := c.subject()
+	s, err := c.subject(0)
 	if err != nil {
 		return err
 	}
@@ -275,9 +284,15 @@ func (c *call) revokeToken() error {
 	}
 	now := c.cfg.Now()
 	err = c.commit(func(tx *store.Txn) error {
-		for id, r := range revocations.All(tx) { // only unexpired ones remain, so this stays short
-			if !now.Before(r.Expires) {
+		// Of those that are of no use any more the ones next to the new one go. Ids are random, so that all get their turn, and few are
+		// looked at each time.
+		looked := 0
+		for id, r := range revocations.From(tx, s.claims.Audit) {
+			if !now.Before(r.Expires.Add(ExpiredWindow)) {
 				revocations.Delete(tx, id)
+			}
+			if looked++; looked == 8 {
+				break
 			}
 		}
 		revocations.Put(tx, s.claims.Audit, revocation{Audit: s.claims.Audit, Expires: s.claims.expires()})

@@ -6,7 +6,7 @@
 // Domains, projects, users, roles and assignments are records of the store. Passwords are kept as bcrypt hashes. A token is a
 // signed statement of who asked for it and when it ends; it holds no rights: those are looked up at each use, so that losing a
 // role, a password, a project or a user ends it at once, and a restart does not. Revoked tokens are remembered until they
-// would have ended.
+// would have been of no use: two days beyond their end, for which a service token of another service lets them pass (admit.go).
 //
 // Other APIs take Basic as well (Authenticate): a password that was right is remembered for a minute as a keyed digest, because
 // some clients send it with every request. Wrong ones are counted by user and by source address, and delay more and more.

@@ -126,6 +126,15 @@ func (s *Service) Validate(_ context.Context, token string) (Principal, error) {
 	return ses.principal(), nil
 }
 
+// ValidateExpired implements Outlasting.
+func (s *Service) ValidateExpired(_ context.Context, token string) (Principal, error) {
+	ses, err := resolveWithin(s.cfg.Store.Snapshot(), token, s.cfg.Now(), ExpiredWindow)
+	if err != nil {
+		return Principal{}, err
+	}
+	return ses.principal(), nil
+}
+
 func (s *session) principal() Principal {
 	p := Principal{UserID: s.user.ID, UserName: s.user.Name, UserDomain: s.user.Domain, Expires: s.claims.expires()}
 	if s.proj != nil {

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"nagare/internal/identity"
 )
@@ -71,4 +72,69 @@ func TestAccessRules(t *testing.T) {
 	if _, err := w.v.Authenticate(r); !errors.Is(err, identity.ErrUnauthorized) {
 		t.Errorf("the admin API, of which rules know nothing: %v", err)
 	}
+}
+
+// service gives the administrator the role service, and a token of his.
+func (w *world) service() string {
+	w.t.Helper()
+	body := `{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"admin","domain":{"id":"default"},"password":"admin secret"}}},
+		"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}}`
+	m, token := w.post("", "/v3/auth/tokens", body)
+	t := m["token"].(map[string]any)
+	do := func(method, path string, into any) {
+		w.t.Helper()
+		r, err := http.NewRequestWithContext(w.t.Context(), method, w.front.URL+path, nil)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		r.Header.Set("X-Auth-Token", token)
+		answer, err := w.front.Client().Do(r)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode >= 300 {
+			w.t.Fatal(answer.Status)
+		}
+		if into != nil {
+			if err := json.NewDecoder(answer.Body).Decode(into); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+	}
+	var found struct{ Roles []struct{ ID string } }
+	do(http.MethodGet, "/v3/roles?name=service", &found)
+	do(http.MethodPut, fmt.Sprintf("/v3/projects/%s/users/%s/roles/%s", t["project"].(map[string]any)["id"], t["user"].(map[string]any)["id"], found.Roles[0].ID), nil)
+	return token
+}
+
+// TestServiceToken: with a service's token beside it Keystone is asked whether one that has ended is good still, and both answers are kept.
+func TestServiceToken(t *testing.T) {
+	w := newWorld(t)
+	expect := func(what, token, service string, want bool, asked int32) {
+		t.Helper()
+		before := w.asked.Load()
+		who, err := w.admit("GET", "/v2.0/ports", token, service)
+		if (err == nil) != want || err != nil && !errors.Is(err, identity.ErrUnauthorized) || want && who.UserName != "demo" {
+			t.Errorf("%s: %+v, %v", what, who, err)
+		}
+		if n := w.asked.Load() - before; n != asked {
+			t.Errorf("%s: asked %d times, want %d", what, n, asked)
+		}
+	}
+	user, nova := w.login(), w.service()
+	expect("a good token", user, "", true, 1)
+	expect("with a service's, not known", user, nova, true, 1)
+	expect("a good token that is known", user, nova, true, 0)
+	expect("with rubbish", user, "rubbish", false, 1)
+	expect("with a user's", user, user, false, 0)
+	w.pass(2 * time.Hour)
+	nova = w.service()
+	expect("an ended token", user, "", false, 2) // our own has ended too: the question is put again with a new one
+	expect("an ended token with a service's", user, nova, true, 2)
+	expect("once more", user, nova, true, 0)
+	expect("and without", user, "", false, 0)
+	w.pass(identity.ExpiredWindow)
+	expect("beyond Keystone's window", user, w.service(), false, 3)
+	expect("nothing", "", w.service(), false, 1)
 }

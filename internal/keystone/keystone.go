@@ -63,7 +63,9 @@ type Validator struct {
 type verdict struct {
 	who identity.Principal
 	bad bool
-	at  time.Time
+	// expired: whether the token has ended does not matter.
+	expired bool
+	at      time.Time
 }
 
 // New makes a Validator. Keystone need not be there yet.
@@ -91,15 +93,38 @@ func New(cfg Config) *Validator {
 
 // Validate implements identity.Validator.
 func (v *Validator) Validate(ctx context.Context, token string) (identity.Principal, error) {
+	return v.validate(ctx, token, false)
+}
+
+// ValidateExpired implements identity.Outlasting. How long after its end a token is good is Keystone's to say.
+func (v *Validator) ValidateExpired(ctx context.Context, token string) (identity.Principal, error) {
+	if who, err := v.recall(sha256.Sum256([]byte(token))); err == nil {
+		return who, nil // it has not ended, so there is nothing to ask
+	}
+	return v.validate(ctx, token, true)
+}
+
+// recall gives who a token stands for if that was asked lately and it has not ended.
+func (v *Validator) recall(key [sha256.Size]byte) (identity.Principal, error) {
+	if k, ok := v.known.Get(key); ok && v.fresh(k) {
+		return k.answer(v.cfg.Now())
+	}
+	return identity.Principal{}, identity.ErrUnauthorized
+}
+
+func (v *Validator) validate(ctx context.Context, token string, expired bool) (identity.Principal, error) {
 	if token == "" || len(token) > 16<<10 {
 		return identity.Principal{}, identity.ErrUnauthorized
 	}
 	key := sha256.Sum256([]byte(token))
+	if expired { // another question, with an answer of its own
+		key = sha256.Sum256(append(key[:], "allow_expired"...))
+	}
 	if known, ok := v.known.Get(key); ok && v.fresh(known) {
 		return known.answer(v.cfg.Now())
 	}
 	// Who gives up waiting must not take the question from the others.
-	ch := v.asking.DoChan(string(key[:]), func() (any, error) { return v.judge(context.WithoutCancel(ctx), key, token) })
+	ch := v.asking.DoChan(string(key[:]), func() (any, error) { return v.judge(context.WithoutCancel(ctx), key, token, expired) })
 	select {
 	case <-ctx.Done():
 		return identity.Principal{}, ctx.Err()
@@ -120,21 +145,21 @@ func (v *Validator) fresh(k verdict) bool {
 }
 
 func (k verdict) answer(now time.Time) (identity.Principal, error) {
-	if k.bad || !now.Before(k.who.Expires) {
+	if k.bad || !k.expired && !now.Before(k.who.Expires) {
 		return identity.Principal{}, identity.ErrUnauthorized
 	}
 	return k.who, nil
 }
 
 // judge asks Keystone, and falls back on what it said before if it does not answer.
-func (v *Validator) judge(ctx context.Context, key [sha256.Size]byte, token string) (verdict, error) {
+func (v *Validator) judge(ctx context.Context, key [sha256.Size]byte, token string, expired bool) (verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	who, err := v.ask(ctx, token)
+	who, err := v.ask(ctx, token, expired)
 	now := v.cfg.Now()
 	switch {
 	case err == nil:
-		k := verdict{who: who, at: now}
+		k := verdict{who: who, at: now, expired: expired}
 		v.known.Add(key, k)
 		return k, nil
 	case errors.Is(err, identity.ErrUnauthorized):
@@ -198,7 +223,7 @@ type subject struct {
 }
 
 // ask is one question. identity.ErrUnauthorized says that Keystone does not know the token, or no longer.
-func (v *Validator) ask(ctx context.Context, token string) (identity.Principal, error) {
+func (v *Validator) ask(ctx context.Context, token string, expired bool) (identity.Principal, error) {
 	p, err := v.provider(ctx)
 	if err != nil {
 		return identity.Principal{}, err
@@ -207,8 +232,12 @@ func (v *Validator) ask(ctx context.Context, token string) (identity.Principal, 
 	if err != nil {
 		return identity.Principal{}, err
 	}
+	u += "?nocatalog"
+	if expired {
+		u += "&allow_expired=1"
+	}
 	var s subject
-	_, err = p.Request(ctx, http.MethodGet, u+"?nocatalog", &gophercloud.RequestOpts{JSONResponse: &s, OkCodes: []int{http.StatusOK},
+	_, err = p.Request(ctx, http.MethodGet, u, &gophercloud.RequestOpts{JSONResponse: &s, OkCodes: []int{http.StatusOK},
 		MoreHeaders: map[string]string{"X-Subject-Token": token, "OpenStack-Identity-Access-Rules": "1.0"}}) // APIs enforce them: identity.Admit
 	if gophercloud.ResponseCodeIs(err, http.StatusNotFound) || gophercloud.ResponseCodeIs(err, http.StatusBadRequest) {
 		return identity.Principal{}, identity.ErrUnauthorized
