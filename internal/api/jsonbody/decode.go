@@ -7,7 +7,7 @@
 // (json.Number), so that no precision is lost before a validator has seen them. Writing appends to a buffer and allocates
 // little beyond it.
 //
-// Invariant: Decode never panics and uses memory proportional to the limit. Callers: internal/api/neutron, internal/identity.
+// Invariant: Decode never panics and uses memory proportional to the limit. Callers: the packages below internal/api, internal/identity.
 package jsonbody
 
 import (

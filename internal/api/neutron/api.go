@@ -213,17 +213,10 @@ func (rq *request) refuse(err error) {
 		}
 		e = fail(http.StatusServiceUnavailable, "ServiceUnavailable", "The service cannot store or read data at present; try again later. (Request-ID: %s)", rq.id)
 	}
-	b := append([]byte(`{"NeutronError":{"type":`), jsonbody.AppendString(nil, e.Type)...)
-	b = append(b, `,"message":`...)
-	b = jsonbody.AppendString(b, e.Message)
-	rq.send(e.Status, append(b, `,"detail":""}}`...))
+	rq.send(e.Status, jsonbody.NeutronError(e.Type, e.Message))
 }
 
-func (rq *request) send(code int, body []byte) {
-	rq.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	rq.w.WriteHeader(code)
-	rq.w.Write(body) //nolint:errcheck // the client is gone, nobody to tell
-}
+func (rq *request) send(code int, body []byte) { jsonbody.Send(rq.w, code, body) }
 
 func (rq *request) answer(code int, body []byte) error {
 	rq.send(code, body)

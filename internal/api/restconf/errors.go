@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"nagare/internal/api/jsonbody"
 	"nagare/internal/identity"
@@ -80,8 +79,4 @@ func (c *call) answer(status int, body map[string]any) error {
 	return nil
 }
 
-func (c *call) send(status int, body []byte) {
-	c.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	c.w.WriteHeader(status)
-	c.w.Write(body) //nolint:errcheck // the client is gone, nobody to tell
-}
+func (c *call) send(status int, body []byte) { jsonbody.Send(c.w, status, body) }
