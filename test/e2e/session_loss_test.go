@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -22,20 +24,37 @@ func (s *site) noLoss(t *testing.T, what string, lost, full int) {
 	}
 }
 
-// queuesFull is how many frames the kernel has refused since the queues of the switches' links were full.
+// queues are what was seen of the queues of the switches' links: frames refused, by socket. A link that is taken out takes its
+// count with it.
+type queues struct {
+	mu      sync.Mutex
+	refused map[string]int
+}
+
+var queueLine = regexp.MustCompile(`"ovs-vswitchd".* sk:(\w+)\s.*,d(\d+)\)`)
+
+// queuesFull is how many frames the kernel has refused since the queues of the switches' links were full. It never falls.
 func (s *site) queuesFull() (n int) {
 	s.t.Helper()
+	s.queues.mu.Lock()
+	defer s.queues.mu.Unlock()
 	for _, node := range []string{controller, compute} {
-		out, err := s.in(node, "ss", "-0", "-m", "-n", "-p")
+		out, err := s.in(node, "ss", "-0", "-e", "-m", "-n", "-p")
 		if err != nil {
 			s.t.Fatalf("%v: %s", err, out)
 		}
-		for line := range strings.Lines(out) {
-			if _, rest, ok := strings.Cut(line, ",d"); ok && strings.Contains(line, "ovs-vswitchd") {
-				refused, _ := strconv.Atoi(strings.TrimRight(rest, ") \n"))
-				n += refused
+		for _, m := range queueLine.FindAllStringSubmatch(out, -1) {
+			if s.queues.refused == nil {
+				s.queues.refused = map[string]int{}
 			}
+			s.queues.refused[m[1]], _ = strconv.Atoi(m[2])
 		}
+	}
+	if len(s.queues.refused) == 0 {
+		s.t.Fatal("the switches have no queues, or ss tells of them in another form")
+	}
+	for _, refused := range s.queues.refused {
+		n += refused
 	}
 	return n
 }

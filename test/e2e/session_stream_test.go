@@ -32,7 +32,7 @@ const (
 	quiet = 700 * time.Millisecond
 )
 
-// socket opens a UDP socket in a guest. A buffer of some megabytes holds what comes while the machine is busy elsewhere.
+// socket opens a UDP socket in a guest.
 func (g *guest) socket(local, remote netip.AddrPort) *net.UDPConn {
 	g.s.t.Helper()
 	var conn *net.UDPConn
@@ -47,9 +47,7 @@ func (g *guest) socket(local, remote netip.AddrPort) *net.UDPConn {
 	if err != nil {
 		g.s.t.Fatalf("%s: %v", g.name, err)
 	}
-	if raw, err := conn.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20) })
-	}
+	patient(conn)
 	g.s.t.Cleanup(func() { conn.Close() })
 	return conn
 }
@@ -157,12 +155,7 @@ func udpStream(from, to *guest, port int, six bool) *traffic {
 // rest waits until what is under way has arrived, after the last was sent.
 func (f *traffic) rest(t *testing.T) (sent, got int) {
 	t.Helper()
-	_ = poll(t.Context(), 3*time.Second, func() error {
-		if sent, got, _ := f.counts(); got < sent {
-			return errors.New("not all are there")
-		}
-		return nil
-	})
+	atRest(t, func() int { sent, got, _ := f.counts(); return sent - got })
 	sent, got, _ = f.counts()
 	return sent, got
 }

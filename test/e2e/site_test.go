@@ -37,6 +37,7 @@ type site struct {
 	base     string // directory of labs
 	hostIP   string
 	reported *atomic.Bool // a failure has been described
+	queues   *queues
 }
 
 var sites atomic.Int32
@@ -57,7 +58,7 @@ func nameSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, name: fmt.Sprintf("e%d-%d", os.Getpid(), sites.Add(1)), base: base, hostIP: freeLoopback(t), reported: &atomic.Bool{}}
+	s := &site{t: t, name: fmt.Sprintf("e%d-%d", os.Getpid(), sites.Add(1)), base: base, hostIP: freeLoopback(t), reported: &atomic.Bool{}, queues: &queues{}}
 	t.Cleanup(func() {
 		s.describe()
 		if out, err := s.try(context.Background(), s.lab("down")...); err != nil {
