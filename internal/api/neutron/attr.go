@@ -125,6 +125,9 @@ func set[V any](in *values, name string, to *V) {
 	}
 }
 
+// noProject among values says that the object is of no project. It is no name of an attribute.
+const noProject = "(no project)"
+
 // method of a body.
 type method string
 
@@ -136,6 +139,12 @@ const (
 // parse checks the names of one body object and converts its values.
 func (rs *Resource[T]) parse(v *view, body map[string]any, m method) (*values, error) {
 	in := &values{m: make(map[string]any, len(rs.attrs))}
+	if p, given := body["project_id"]; given && p == nil && rs.cloudwide && m == post {
+		if !v.privileged() {
+			return nil, badRequest("Specifying 'project_id' or 'tenant_id' other than the authenticated project in request requires admin privileges")
+		}
+		in.m[noProject] = true
+	}
 	if err := joinProject(v, body, m); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ package neutron
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"nagare/internal/model"
@@ -23,6 +24,7 @@ const (
 	networkOwnerOrService      // or a service
 	eitherOwner                // the project of the object or of its network, or an administrator
 	eitherOwnerOrService       // or a service
+	ownerManager               // a manager of the object's project, or an administrator
 )
 
 // target is what a rule is asked about.
@@ -54,6 +56,8 @@ func (v *view) may(r Rule, t target) bool {
 		return v.admin || own || ownNet
 	case eitherOwnerOrService:
 		return v.admin || v.service || own || ownNet
+	case ownerManager:
+		return v.admin || own && slices.Contains(v.who.Roles, "manager")
 	}
 	return false
 }

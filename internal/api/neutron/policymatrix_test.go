@@ -166,6 +166,7 @@ func matrixWorld(t *testing.T) (*world, map[string][]cell) {
 	add("rbac_policy", "as external", "rbac-policies", "", body(own, "access_as_external", "p-y"), "")
 	add("agent", "any", "agents", w.names("admin", "agents", "id")[0], "", `"description":"x"`)
 	cloudCells(w, add)
+	groupCells(w, add)
 	logCells(w, add)
 	return w, cells
 }

@@ -56,7 +56,8 @@ var basicRules = []policy.Default{
 var checks = map[Rule]string{anyone: "@", adminOnly: "rule:admin_only", adminOrService: "rule:admin_only or rule:context_is_advsvc",
 	owner: "rule:admin_or_owner", ownerOrService: "rule:admin_or_owner or rule:context_is_advsvc",
 	networkOwner: "rule:admin_or_network_owner", networkOwnerOrService: "rule:admin_or_network_owner or rule:context_is_advsvc",
-	eitherOwner: "rule:admin_owner_or_network_owner", eitherOwnerOrService: "rule:admin_owner_or_network_owner or rule:context_is_advsvc"}
+	eitherOwner: "rule:admin_owner_or_network_owner", eitherOwnerOrService: "rule:admin_owner_or_network_owner or rule:context_is_advsvc",
+	ownerManager: "rule:admin_only or role:manager and rule:owner"}
 
 // nameRules gives the resource's and its attributes' rules their names.
 func (rs *Resource[T]) nameRules() {

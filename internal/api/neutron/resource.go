@@ -42,6 +42,8 @@ type Resource[T any] struct {
 	there func(v *view, o *T) bool // whether the configuration has the object at all; nil: it has
 	// network gives the project of the network that an object is on, if it is on one.
 	network func(r store.Reader, o *T) model.ProjectID
+	// cloudwide says that there are objects of no project: an administrator makes them with project_id null.
+	cloudwide bool
 
 	create, change, remove Rule
 	ruleName               string // the resource's name in those of policy rules; empty: name
@@ -152,6 +154,9 @@ func (w *work) project(in *values) model.ProjectID { return w.view.project(in) }
 func (v *view) project(in *values) model.ProjectID {
 	if v.under != nil {
 		return v.under.project
+	}
+	if in.has(noProject) {
+		return ""
 	}
 	if p := get[string](in, "project_id"); p != "" {
 		return model.ProjectID(p)
@@ -340,6 +345,8 @@ func (rs *Resource[T]) items(body map[string]any) (raw []any, bulk bool, err err
 	if x, ok := body[rs.plural]; ok {
 		l, ok := x.([]any)
 		switch {
+		case !ok && rs.plural == rs.name && x != nil:
+			return []any{x}, false, nil
 		case !ok:
 			return nil, true, badRequest("Body contains invalid data")
 		case len(l) == 0:

@@ -59,7 +59,7 @@ func init() {
 		before: func(w *work, v *view) error { _, err := w.defaultGroup(v.who.ProjectID); return err },
 		attrs: append(stdAttrs(func(g *model.SecurityGroup) string { return string(g.ID) }, func(g *model.SecurityGroup) *model.Std { return &g.Std }, true),
 			[]Attr[model.SecurityGroup]{
-				{Name: "stateful", Get: func(_ *view, g *model.SecurityGroup) any { return g.Stateful }, Parse: boolean, Default: true, Post: true, Put: true, Bool: true},
+				{Name: "stateful", Get: func(_ *view, g *model.SecurityGroup) any { return g.Stateful }, Parse: boolean, Post: true, Put: true, Bool: true},
 				sharedAttr(groups),
 				{Name: "security_group_rules", Get: groupRules, NoFilter: true, NoSort: true},
 			}...),
@@ -87,19 +87,10 @@ func buildGroup(w *work, in *values) (model.SecurityGroup, error) {
 	if _, err := w.defaultGroup(g.Project); err != nil {
 		return g, err
 	}
-	g.ID, g.Stateful = model.SecurityGroupID(alloc.NewUUID()), get[bool](in, "stateful")
+	g.ID, g.Stateful = model.SecurityGroupID(alloc.NewUUID()), w.statefulByDefault(g.Project)
+	set(in, "stateful", &g.Stateful)
 	tables.SecurityGroups.Put(w.tx, g.ID, g)
-	return g, w.egressRules(&g)
-}
-
-// egressRules are the two rules that every new group has: instances may send anything.
-func (w *work) egressRules(g *model.SecurityGroup) error {
-	for _, ether := range []string{model.EtherIPv4, model.EtherIPv6} {
-		if err := w.addRule(g, model.RulePlane{Direction: model.Egress, Ethertype: ether}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return g, w.firstRules(&g)
 }
 
 func (w *work) addRule(g *model.SecurityGroup, plane model.RulePlane) error {
@@ -114,8 +105,7 @@ func (w *work) addRule(g *model.SecurityGroup, plane model.RulePlane) error {
 	return nil
 }
 
-// defaultGroup gives a project's default group, making it at first use: all may leave, and what comes from wearers of the
-// same group may enter.
+// defaultGroup gives a project's default group, making it at first use.
 func (w *work) defaultGroup(p model.ProjectID) (model.SecurityGroupID, error) {
 	if g, ok := tables.DefaultGroups.First(w.tx, string(p)); ok {
 		return g.ID, nil
@@ -123,15 +113,7 @@ func (w *work) defaultGroup(p model.ProjectID) (model.SecurityGroupID, error) {
 	g := model.SecurityGroup{ID: model.SecurityGroupID(alloc.NewUUID()), Default: true, SecurityGroupPlane: model.SecurityGroupPlane{Stateful: true},
 		Std: model.Std{Project: p, Name: defaultName, Description: "Default security group", CreatedAt: w.now, UpdatedAt: w.now, RevisionNo: 1}}
 	tables.SecurityGroups.Put(w.tx, g.ID, g)
-	if err := w.egressRules(&g); err != nil {
-		return "", err
-	}
-	for _, ether := range []string{model.EtherIPv4, model.EtherIPv6} {
-		if err := w.addRule(&g, model.RulePlane{Direction: model.Ingress, Ethertype: ether, RemoteGroup: g.ID}); err != nil {
-			return "", err
-		}
-	}
-	return g.ID, nil
+	return g.ID, w.firstRules(&g)
 }
 
 func updateGroup(w *work, g model.SecurityGroup, in *values) (model.SecurityGroup, error) {
