@@ -225,7 +225,7 @@ func (s *Server) run(ctx context.Context, logs *logs) error {
 		g.Go(func() error { return s.nova.Run(ctx) })
 	}
 	g.Go(func() error { return s.rest.Run(ctx) })
-	if s.cfg.PolicyFile != "" {
+	if s.cfg.PolicyFile != "" || len(s.cfg.PolicyDirs) > 0 {
 		g.Go(func() error { return s.followPolicy(ctx) })
 	}
 	if s.cfg.DHCP == portDHCP && s.cfg.Northbound == neutronMaster {

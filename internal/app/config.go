@@ -60,6 +60,7 @@ type Config struct {
 	NovaDataEvents        bool     `yaml:"notify-nova-on-port-data-changes" help:"with auth keystone: tell Nova when its instances' ports or floating IPs change"`
 	BootstrapPasswordFile string   `yaml:"bootstrap-password-file" help:"password of the first users, read once; else NAGARE_ADMIN_PASSWORD is the administrator's, else one is generated and written to openrc in the data directory"`
 	PolicyFile            string   `yaml:"policy-file" help:"rules in place of the built-in ones, by Neutron's names in oslo.policy's form; read again on SIGHUP"`
+	PolicyDirs            []string `yaml:"policy-dir" help:"directories of further such files, read after it in order of their names; of a rule in several the last counts"`
 	VLANRanges            []string `yaml:"network-vlan-ranges" help:"physical networks that VLAN networks may be on, with ids for tenants: physnet1:100:199, or physnet2 without; default any, by an administrator's wish"`
 	FlatNetworks          []string `yaml:"flat-networks" help:"physical networks that flat networks may be on; * is any"`
 	TenantTypes           []string `yaml:"tenant-network-types" help:"what tenants' networks are, tried in order: vxlan, vlan, geneve, gre, local"`

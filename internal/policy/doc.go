@@ -10,5 +10,7 @@
 // Invariants: a name that nobody knows, an undefined reference, a cycle and a syntax error are faults of the whole file, named by line
 // and rule; nothing is half loaded. What a check names and the object or the caller does not have makes the check fail.
 //
+// Several files count as one, in their order.
+//
 // Callers: internal/api/neutron declares the names and asks; internal/app reads the file.
 package policy

@@ -23,14 +23,35 @@ type Set struct {
 	decided map[string]bool // and whatever refers to that
 }
 
+// File is a policy file with the name by which errors call it.
+type File struct {
+	Name string
+	Data []byte
+}
+
 // maxFile bounds a policy file.
 const maxFile = 1 << 20
 
 // Load reads a policy file, a YAML or JSON mapping of names to check strings. A name is one of the known ones, or an alias that other
 // rules of the file refer to. All faults are reported together.
-func Load(data []byte, known []Default) (*Set, error) {
-	entries, err := read(data)
-	if err != nil {
+func Load(data []byte, known []Default) (*Set, error) { return LoadAll([]File{{"", data}}, known) }
+
+// LoadAll reads several files as if they were one: rules of one may refer to those of another, and of a rule that several have the last
+// one counts, as with oslo.policy's policy_dirs.
+func LoadAll(files []File, known []Default) (*Set, error) {
+	var entries []entry
+	var unread []error
+	for _, f := range files {
+		es, err := read(f.Data)
+		for i := range es {
+			es[i].file = f.Name
+		}
+		if err != nil && f.Name != "" {
+			err = fmt.Errorf("%s: %w", f.Name, err)
+		}
+		entries, unread = append(entries, es...), append(unread, err)
+	}
+	if err := errors.Join(unread...); err != nil {
 		return nil, err
 	}
 	s := &Set{rules: make(map[string]check, len(known)+len(entries)), named: map[string]bool{}, decided: map[string]bool{}}
@@ -57,7 +78,8 @@ func Load(data []byte, known []Default) (*Set, error) {
 			}
 		})
 		s.rules[e.name], s.named[e.name], s.decided[e.name] = x, true, true
-		good = append(good, e)
+		// What a later file replaces does not count, though its syntax does.
+		good = append(slices.DeleteFunc(good, func(old entry) bool { return old.name == e.name }), e)
 	}
 	broken := len(faults) > 0 // rules with bad syntax count as defined, so that one fault is not two
 	for _, e := range good {
@@ -143,11 +165,16 @@ func (s *Set) Check(name string, t Target, c *Creds) bool {
 
 type entry struct {
 	name, text string
+	file       string
 	line       int
 }
 
 func (e entry) fault(format string, args ...any) error {
-	return fmt.Errorf("line %d: rule %q: %w", e.line, e.name, fmt.Errorf(format, args...))
+	where := ""
+	if e.file != "" {
+		where = e.file + ": "
+	}
+	return fmt.Errorf("%sline %d: rule %q: %w", where, e.line, e.name, fmt.Errorf(format, args...))
 }
 
 func read(data []byte) ([]entry, error) {
@@ -176,7 +203,7 @@ func read(data []byte) ([]entry, error) {
 	lines := map[string]int{}
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		k, v := root.Content[i], root.Content[i+1]
-		e := entry{k.Value, v.Value, k.Line}
+		e := entry{name: k.Value, text: v.Value, line: k.Line}
 		switch first, twice := lines[k.Value]; {
 		case k.Kind != yaml.ScalarNode:
 			faults = append(faults, fmt.Errorf("line %d: want the name of a rule", k.Line))

@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -138,6 +139,42 @@ func TestFaults(t *testing.T) {
 	}
 	if _, err := Load([]byte("a: [\n"), known); err == nil {
 		t.Error("broken YAML is read")
+	}
+}
+
+// TestFiles: several files are one, the last of equal rules counts, and faults name their file.
+func TestFiles(t *testing.T) {
+	load := func(texts ...string) (*Set, error) {
+		var files []File
+		for i, text := range texts {
+			files = append(files, File{string(rune('a' + i)), []byte(text)})
+		}
+		return LoadAll(files, known)
+	}
+	boss := &Creds{Roles: []string{"boss"}}
+	s, err := load(`"create_network": "rule:site"`, `"site": "role:nobody"`, `"site": "role:boss"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if may, decided := s.May("create_network", Nothing{}, boss); !may || !decided {
+		t.Errorf("the last one's rule: %v %v", may, decided)
+	}
+	for _, c := range []struct {
+		texts []string
+		want  string
+	}{
+		{[]string{`"get_network": "rule:x"`, `"get_network": "@"`}, ""}, // replaced, and with it what it refers to
+		{[]string{`"get_network": "rule:create_network"`, `"create_network": "rule:get_network"`, `"get_network": "@"`}, ""},
+		{[]string{`"get_network": "role:"`, `"get_network": "@"`}, `a: line 1: rule "get_network": "role:" is no check: want kind:match, e.g. role:member, rule:admin_only, project_id:%(project_id)s`},
+		{[]string{`"get_network": "@"`, "\n\"get_netwrk\": \"@\""}, `b: line 2: rule "get_netwrk": there is no rule of this name, and no other rule of the file refers to it; is it "get_network"?`},
+		{[]string{`"get_network": "rule:create_network"`, `"create_network": "rule:get_network"`}, `a: line 1: rule "get_network": it refers to itself: get_network -> create_network -> get_network` + "\n" +
+			`b: line 1: rule "create_network": it refers to itself: create_network -> get_network -> create_network`},
+		{[]string{"- x", "", "just text"}, "a: line 1: want a mapping of rules to check strings\nc: line 1: want a mapping of rules to check strings"},
+	} {
+		_, err := load(c.texts...)
+		if got := fmt.Sprint(err); got != c.want && (err != nil || c.want != "") {
+			t.Errorf("%q:\n got %s\nwant %s", c.texts, got, c.want)
+		}
 	}
 }
 

@@ -11,10 +11,10 @@ import (
 	"nagare/internal/store"
 )
 
-// SetPolicy has a policy file decide what it names, in place of the built-in rules, from the next request on. Without any text
-// the built-in rules hold alone. Errors name the line and the rule; what was in force stays.
-func (a *API) SetPolicy(file []byte) error {
-	set, err := policy.Load(file, Rules())
+// SetPolicy has policy files decide what they name, in place of the built-in rules, from the next request on; of a rule in several files
+// the last counts. Without any text the built-in rules hold alone. Errors name the file, the line and the rule; what was in force stays.
+func (a *API) SetPolicy(files ...policy.File) error {
+	set, err := policy.LoadAll(files, Rules())
 	if err != nil {
 		return err
 	}

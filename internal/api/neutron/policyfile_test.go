@@ -123,7 +123,7 @@ func TestBuiltinChecks(t *testing.T) {
 
 func (w *world) rulesOf(file string) {
 	w.t.Helper()
-	if err := w.api.SetPolicy([]byte(file)); err != nil {
+	if err := w.api.SetPolicy(policy.File{Data: []byte(file)}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -243,7 +243,7 @@ func TestPolicyFile(t *testing.T) {
 	w.refuse("admin", "GET", "/v2.0/quotas", "", 403, "PolicyNotAuthorized", "")
 
 	// A file with a fault changes nothing; an empty one takes all back.
-	if err := w.api.SetPolicy([]byte("\"create_netwrk\": \"!\"\n")); err == nil || !strings.HasPrefix(err.Error(), `line 1: rule "create_netwrk"`) {
+	if err := w.api.SetPolicy(policy.File{Data: []byte("\"create_netwrk\": \"!\"\n")}); err == nil || !strings.HasPrefix(err.Error(), `line 1: rule "create_netwrk"`) {
 		t.Errorf("a fault: %v", err)
 	}
 	w.refuse("admin", "GET", "/v2.0/quotas", "", 403, "PolicyNotAuthorized", "")

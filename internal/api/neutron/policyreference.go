@@ -23,6 +23,8 @@ Who may do what is built in, under the names that Neutron's policy has. ` + "`na
     "context_with_global_access": "role:auditor"
 
 The file is YAML or JSON. It is read at start and again on SIGHUP; a file with a fault is refused as a whole, with line and rule, and at SIGHUP what was in force stays.
+` + "`--policy-dir DIR`" + ` adds the files of a directory (as oslo.policy's ` + "`policy_dirs`" + `): they are read after that file in order of their names, hidden ones and what lies in deeper directories left out, and count as one with it;
+of a rule that several have the last counts. Errors name file, line and rule.
 
 ## Check strings
 
