@@ -182,13 +182,20 @@ func bindingExists(b *binding) error {
 	return conflict("PortBindingAlreadyExists", "Binding for port %s on host %s already exists.", b.Port, b.Host)
 }
 
-// checkBound refuses a binding by which no hypervisor could plug the port. Neutron answers 500, and Nova tries another host.
+// checkBound refuses a binding by which no hypervisor could plug the port. Neutron answers 500; to Nova every refusal is the same, that it
+// tries another host.
 func (w *work) checkBound(b *binding) error {
 	p := b.asPort()
-	if vifType(&w.view, &p) == "binding_failed" {
-		return fail(http.StatusInternalServerError, "PortBindingError", "Binding for port %s on host %s could not be created or updated.", b.Port, b.Host)
+	if vifType(&w.view, &p) != "binding_failed" {
+		return nil
 	}
-	return nil
+	why := "the node does not reach the port's network; give it a mapping to the network's physical network"
+	if _, ok := tables.Nodes.Get(w.tx, b.Host); !ok {
+		why = "no node has reported under this name; GET /v2.0/agents lists those that have"
+	} else if b.VNICType != "normal" {
+		why = "nodes plug ports with binding:vnic_type normal only, and this one's is " + show(b.VNICType)
+	}
+	return fail(http.StatusBadRequest, "PortBindingError", "Binding for port %s on host %s could not be created or updated: %s.", b.Port, b.Host, why)
 }
 
 // updateBinding changes a binding. One that does not name a profile has none from then on, as with Neutron.

@@ -146,8 +146,9 @@ func TestBindingFaults(t *testing.T) {
 	}{
 		{"service", "POST", at, `{"binding":{"host":"b"}}`, 409, "PortBindingAlreadyExists", "Binding for port " + port + " on host b already exists."},
 		{"service", "POST", at, `{"binding":{"host":"a"}}`, 409, "PortBindingAlreadyExists", ""},
-		{"service", "POST", at, `{"binding":{"host":"nowhere"}}`, 500, "PortBindingError", "Binding for port " + port + " on host nowhere could not be created or updated."},
-		{"service", "PUT", at + "/b", `{"binding":{"vnic_type":"direct"}}`, 500, "PortBindingError", ""},
+		{"service", "POST", at, `{"binding":{"host":"nowhere"}}`, 400, "PortBindingError", "Binding for port " + port + " on host nowhere could not be created or updated: no node has reported under this name; GET /v2.0/agents lists those that have."},
+		{"service", "PUT", at + "/b", `{"binding":{"vnic_type":"direct"}}`, 400, "PortBindingError",
+			"Binding for port " + port + " on host b could not be created or updated: nodes plug ports with binding:vnic_type normal only, and this one's is direct."},
 		{"service", "PUT", at + "/b", `{"binding":{"host":"a"}}`, 409, "PortBindingAlreadyExists", ""},
 		{"service", "POST", at, `{"binding":{}}`, 400, "HTTPBadRequest", "Failed to parse request. Required attribute 'host' not specified"},
 		{"service", "POST", at, `{"binding":{"host":""}}`, 400, "HTTPBadRequest", ""},
