@@ -172,6 +172,7 @@ type Port struct {
 	DNSDomain             string         `json:"dns_domain,omitempty"`
 	PropagateUplinkStatus bool           `json:"propagate_uplink_status,omitempty"`
 	Unaddressed           bool           `json:"unaddressed,omitempty"` // it was created to have no addresses
+	Deferred              bool           `json:"deferred,omitempty"`    // it gets addresses once its host is known
 }
 
 // DHCPOpt is an extra DHCP option of a port; Version is 4 or 6.

@@ -74,6 +74,9 @@ func vifType(v *view, p *model.Port) string {
 	if _, ok := tables.Nodes.Get(v.r, p.Host); !ok || p.VNICType != "normal" {
 		return "binding_failed"
 	}
+	if !reaches(v.r, p) {
+		return "binding_failed"
+	}
 	return "ovs"
 }
 

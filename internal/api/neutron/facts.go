@@ -114,10 +114,10 @@ func (w *work) tenantSegment(n *model.Network, recorded uint32) error {
 			if t == model.VXLAN {
 				want = recorded
 			}
-			id, err := w.api.alloc.VNI(w.tx, t, physnet, want)
+			id, err := w.api.alloc.TenantVNI(w.tx, n.Project, t, physnet, want)
 			var con *alloc.ConflictError
 			if errors.As(err, &con) { // recorded, but somebody else has it now
-				id, err = w.api.alloc.VNI(w.tx, t, physnet, 0)
+				id, err = w.api.alloc.TenantVNI(w.tx, n.Project, t, physnet, 0)
 			}
 			var none *alloc.ExhaustedError
 			if errors.As(err, &none) {
@@ -165,7 +165,7 @@ func (w *work) provider(n *model.Network, in *values, recorded uint32) error {
 	if err := facts.checkPhysical(n); err != nil {
 		return err
 	}
-	if n.Type == model.VLAN && !hasSeg && len(ranges[n.PhysicalNetwork]) == 0 {
+	if _, more := tables.SegmentRangesByWire.First(w.tx, tables.RangeKey(n.Type, n.PhysicalNetwork)); n.Type == model.VLAN && !hasSeg && !more && len(ranges[n.PhysicalNetwork]) == 0 {
 		return invalidInput("segmentation_id required for VLAN provider network: physical network %s has no range", n.PhysicalNetwork)
 	}
 	if hasSeg {
@@ -179,11 +179,11 @@ func (w *work) provider(n *model.Network, in *values, recorded uint32) error {
 		want = recorded
 	}
 	var err error
-	n.SegmentationID, err = w.api.alloc.VNI(w.tx, n.Type, n.PhysicalNetwork, want)
+	n.SegmentationID, err = w.api.alloc.TenantVNI(w.tx, n.Project, n.Type, n.PhysicalNetwork, want)
 	var con *alloc.ConflictError
 	switch {
 	case errors.As(err, &con) && !hasSeg && want != 0: // recorded, but somebody else has it now
-		n.SegmentationID, err = w.api.alloc.VNI(w.tx, n.Type, n.PhysicalNetwork, 0)
+		n.SegmentationID, err = w.api.alloc.TenantVNI(w.tx, n.Project, n.Type, n.PhysicalNetwork, 0)
 	case errors.As(err, &con) && n.Type == model.Flat:
 		return conflict("FlatNetworkInUse", "Unable to create the flat network. Physical network %s is in use.", n.PhysicalNetwork)
 	case errors.As(err, &con) && n.Type == model.VLAN:
@@ -199,7 +199,7 @@ func (w *work) anyVLAN(n *model.Network) error {
 	for _, n.PhysicalNetwork = range w.api.cfg.Facts.VLANNetworks {
 		var err error
 		var none *alloc.ExhaustedError
-		if n.SegmentationID, err = w.api.alloc.VNI(w.tx, model.VLAN, n.PhysicalNetwork, 0); !errors.As(err, &none) {
+		if n.SegmentationID, err = w.api.alloc.TenantVNI(w.tx, n.Project, model.VLAN, n.PhysicalNetwork, 0); !errors.As(err, &none) {
 			return err
 		}
 	}

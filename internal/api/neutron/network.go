@@ -68,18 +68,13 @@ func init() {
 					return n.IsDefault
 				}, Parse: boolean, Default: false, Post: true, Put: true, Bool: true, SetPost: adminOnly, SetPut: adminOnly},
 				{Name: "dns_domain", Get: func(_ *view, n *model.Network) any { return n.DNSDomain }, Parse: dnsDomain, Default: "", Post: true, Put: true},
-				{Name: "l2_adjacency", Get: func(*view, *model.Network) any { return true }, Bool: true},
+				{Name: "l2_adjacency", Get: func(v *view, n *model.Network) any { return !isRouted(v.r, n.ID) }, Bool: true},
 				qosOfNetwork(),
-				{Name: "provider:network_type", Get: func(_ *view, n *model.Network) any { return string(n.Type) },
+				{Name: "provider:network_type", Get: ofOne(func(n *model.Network) any { return nullText(string(n.Type)) }),
 					Parse: orNull(oneOf("vxlan", "vlan", "flat", "geneve", "gre", "local")), Post: true, Put: true, SetPost: adminOnly, SetPut: adminOnly, See: adminOrService},
-				{Name: "provider:physical_network", Get: func(_ *view, n *model.Network) any { return nullText(n.PhysicalNetwork) },
+				{Name: "provider:physical_network", Get: ofOne(func(n *model.Network) any { return nullText(n.PhysicalNetwork) }),
 					Parse: orNull(text(64)), Post: true, Put: true, SetPost: adminOnly, SetPut: adminOnly, See: adminOrService},
-				{Name: "provider:segmentation_id", Get: func(_ *view, n *model.Network) any {
-					if n.SegmentationID == 0 {
-						return nil
-					}
-					return int(n.SegmentationID)
-				}, Parse: orNull(integer(-1<<31, 1<<32-1)), Post: true, Put: true, SetPost: adminOnly, SetPut: adminOnly, See: adminOrService},
+				{Name: "provider:segmentation_id", Get: ofOne(func(n *model.Network) any { return idOrNull(n.SegmentationID) }), Parse: orNull(integer(-1<<31, 1<<32-1)), Post: true, Put: true, SetPost: adminOnly, SetPut: adminOnly, See: adminOrService},
 			}...),
 	})
 }
@@ -186,7 +181,7 @@ func buildNetwork(w *work, in *values) (model.Network, error) {
 	n.ID, n.Std = id, w.newStd(in, 1)
 	n.AdminStateUp, n.External = get[bool](in, "admin_state_up"), get[bool](in, "router:external")
 	n.PortSecurityEnabled, n.IsDefault, n.DNSDomain = get[bool](in, "port_security_enabled"), get[bool](in, "is_default"), get[string](in, "dns_domain")
-	if err := w.provider(&n, in, wanted); err != nil {
+	if err := w.takeWires(&n, in, wanted); err != nil {
 		return n, err
 	}
 	if err := w.takeMTU(&n, in); err != nil {
@@ -200,11 +195,15 @@ func buildNetwork(w *work, in *values) (model.Network, error) {
 		return n, err
 	}
 	tables.Networks.Put(w.tx, n.ID, n)
+	w.putSegments(&n)
 	return n, w.setEverybody("network", string(n.ID), n.Project, model.AsExternal, n.External)
 }
 
 func (w *work) takeMTU(n *model.Network, in *values) error {
 	top := w.api.maxMTU(n.Type, n.PhysicalNetwork)
+	for _, wire := range n.Segments {
+		top = min(top, w.api.maxMTU(wire.Type, wire.PhysicalNetwork))
+	}
 	mtu := get[int](in, "mtu")
 	switch {
 	case mtu == 0:
@@ -237,6 +236,9 @@ func updateNetwork(w *work, n model.Network, in *values) (model.Network, error) 
 		if in.asked(a) && fmt.Sprint(in.m[a]) != fmt.Sprint(networks.byName[a].Get(&w.view, &n)) {
 			return n, invalidInput("Plugin does not support updating the following provider network attributes: %s", a)
 		}
+	}
+	if err := checkSameWires(&n, in); err != nil {
+		return n, err
 	}
 	takeStd(in, &n.Std)
 	set(in, "admin_state_up", &n.AdminStateUp)
@@ -284,6 +286,9 @@ func deleteNetwork(w *work, n model.Network) error {
 	}
 	for _, wire := range n.Wires() {
 		alloc.ReleaseVNI(w.tx, wire)
+	}
+	for s := range tables.SegmentsByNetwork.By(w.tx, string(n.ID)) {
+		tables.Segments.Delete(w.tx, s.ID)
 	}
 	tables.Networks.Delete(w.tx, n.ID)
 	return nil

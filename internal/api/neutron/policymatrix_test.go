@@ -165,6 +165,7 @@ func matrixWorld(t *testing.T) (*world, map[string][]cell) {
 	add("rbac_policy", "for everybody", "rbac-policies", cells["rbac_policy"][0].id, body(own, "access_as_shared", "*"), `"target_tenant":"*"`)
 	add("rbac_policy", "as external", "rbac-policies", "", body(own, "access_as_external", "p-y"), "")
 	add("agent", "any", "agents", w.names("admin", "agents", "id")[0], "", `"description":"x"`)
+	segmentCells(w, add)
 	cloudCells(w, add)
 	groupCells(w, add)
 	logCells(w, add)

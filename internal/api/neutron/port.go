@@ -101,8 +101,11 @@ func init() {
 				{Name: "dns_domain", Get: func(_ *view, p *model.Port) any { return p.DNSDomain }, Parse: dnsDomain, Default: "", Post: true, Put: true},
 				{Name: "dns_assignment", Get: dnsAssignment, NoFilter: true, NoSort: true},
 				{Name: "ip_allocation", Get: func(_ *view, p *model.Port) any {
-					if p.Unaddressed {
+					switch {
+					case p.Unaddressed:
 						return "none"
+					case p.Deferred:
+						return "deferred"
 					}
 					return "immediate"
 				}},
@@ -333,9 +336,12 @@ func updatePort(w *work, p model.Port, in *values) (model.Port, error) {
 	if in.asked("fixed_ips") {
 		had := p.FixedIPs
 		var err error
-		if p.FixedIPs, err = w.changeAddresses(&p, get[[]fixedIP](in, "fixed_ips")); err != nil {
+		to := p // where it will be
+		set(in, "binding:host_id", (*string)(&to.Host))
+		if p.FixedIPs, err = w.changeAddresses(&to, get[[]fixedIP](in, "fixed_ips")); err != nil {
 			return p, err
 		}
+		p.Deferred = p.Deferred && len(p.FixedIPs) == 0
 		if served {
 			if err := w.checkNewAddresses(&p, had); err != nil {
 				return p, err
@@ -346,6 +352,11 @@ func updatePort(w *work, p model.Port, in *values) (model.Port, error) {
 	if in.asked("binding:host_id") {
 		if host := model.NodeID(get[string](in, "binding:host_id")); host != p.Host {
 			p.Host = host
+			if !in.asked("fixed_ips") {
+				if err := w.addressHere(&p); err != nil {
+					return p, err
+				}
+			}
 			w.down(p.ID, "binding changed")
 			w.subPortsDown(p.ID)
 		}

@@ -102,6 +102,7 @@ type chooser struct {
 	all   []model.Subnet // of the network
 	taken []netip.Addr
 	none  bool // there are subnets that the caller sees, but none in subs
+	site  site // of a routed network, where the port is
 }
 
 func (w *work) chooser(n *model.Network, p *model.Port) *chooser {
@@ -121,6 +122,7 @@ func (w *work) chooser(n *model.Network, p *model.Port) *chooser {
 		}
 	}
 	c.none = found > 0 && len(c.subs) == 0
+	c.locate()
 	return c
 }
 
@@ -151,6 +153,9 @@ func (w *work) newAddresses(n *model.Network, p *model.Port, in *values) ([]mode
 	}
 	want := get[[]fixedIP](in, "fixed_ips")
 	var out []model.FixedIP
+	if err := c.checkSite(want); err != nil {
+		return nil, err
+	}
 	if in.asked("fixed_ips") && want != nil { // an empty list asks for none but those that the host forms by itself
 		for _, f := range want {
 			ip, err := c.choose(f)
@@ -160,6 +165,9 @@ func (w *work) newAddresses(n *model.Network, p *model.Port, in *values) ([]mode
 			out = append(out, ip)
 		}
 		return c.withAuto(out), nil
+	}
+	if p.Deferred = c.defers(); p.Deferred {
+		return nil, nil
 	}
 	for _, v4 := range []bool{true, false} {
 		ip, ok, err := c.any(func(s *model.Subnet) bool { return s.CIDR.Addr().Is4() == v4 && !autoAddress(s) })
@@ -272,6 +280,9 @@ func (w *work) changeAddresses(p *model.Port, want []fixedIP) ([]model.FixedIP, 
 		return nil, networkNotFound(string(p.Network))
 	}
 	c := w.chooser(&n, p)
+	if err := c.checkSite(want); err != nil {
+		return nil, err
+	}
 	left := slices.Clone(p.FixedIPs)
 	kept := make([]*model.FixedIP, len(want))
 	keep := func(i int, same func(model.FixedIP) bool) {

@@ -81,7 +81,6 @@ func init() {
 				{Name: "service_types", Get: func(_ *view, s *model.Subnet) any { return tagList(s.ServiceTypes) }, Parse: list[string](maxServices, serviceType, true),
 					Post: true, Put: true, NoSort: true},
 				{Name: "dns_publish_fixed_ip", Get: func(*view, *model.Subnet) any { return false }, Bool: true},
-				{Name: "segment_id", Get: null[model.Subnet], See: adminOrService},
 			}...),
 	})
 }
@@ -220,12 +219,16 @@ func buildSubnet(w *work, in *values) (model.Subnet, error) {
 	if !in.has("gateway_ip") {
 		s.Gateway = defaultGateway(&s)
 	}
+	if err := w.newSubnetSegment(&s, in); err != nil {
+		return s, err
+	}
 	if err := w.takeSubnet(&s, in, true); err != nil {
 		return s, err
 	}
 	if s.Key, err = alloc.NextKey(w.tx, alloc.Subnet); err != nil {
 		return s, err
 	}
+	w.joinPeers(&s)
 	tables.Subnets.Put(w.tx, s.ID, s)
 	w.touchNetwork(n.ID)
 	if autoAddress(&s) {
@@ -374,6 +377,12 @@ func updateSubnet(w *work, s model.Subnet, in *values) (model.Subnet, error) {
 			return s, conflict("GatewayIpInUse", "Current gateway ip %s already in use by port %s. Unable to update.", hadGateway, p.ID)
 		}
 	}
+	if err := w.changeSubnetSegment(&s, in); err != nil {
+		return s, err
+	}
+	if s.Gateway != hadGateway {
+		w.movePeers(&s, hadGateway)
+	}
 	w.touchNetwork(s.Network)
 	if s.EnableDHCP != hadDHCP {
 		tables.Subnets.Put(w.tx, s.ID, s)
@@ -403,6 +412,7 @@ func deleteSubnet(w *work, s model.Subnet) error {
 			return err
 		}
 	}
+	w.leavePeers(&s)
 	w.dropSubnet(s)
 	w.touchNetwork(s.Network)
 	return w.syncDHCP(s.Network)
@@ -420,7 +430,7 @@ func (w *work) dropSubnet(s model.Subnet) {
 // addAutoAddresses gives the ports that the network has already their addresses of a new subnet.
 func (w *work) addAutoAddresses(s *model.Subnet) error {
 	for p := range tables.PortsByNetwork.By(w.tx, string(s.Network)) {
-		if p.IsDHCP() || isRouterPort(&p.PortPlane) || p.DeviceOwner == model.OwnerFloatingIP || !suits(s, p.DeviceOwner) {
+		if p.IsDHCP() || isRouterPort(&p.PortPlane) || p.DeviceOwner == model.OwnerFloatingIP || !suits(s, p.DeviceOwner) || s.Segment != "" && !w.onSegment(s.Network, s.Segment, p.Host) {
 			continue
 		}
 		a := alloc.EUI64(s.CIDR, p.MAC)
