@@ -99,19 +99,25 @@ func (l *layer2) floodGroup(c *compile.Context) {
 	}
 	head := []flow.Bucket{{Acts: []flow.Act{flow.ToGroup(localID(n.Key))}}}
 	var away []spoke
-	switch {
-	case n.physical():
+	if n.physical() {
 		if w := l.wire(c, &n); w.Port != 0 {
 			head = append(head, flow.Bucket{Acts: n.leave(w.Port)})
 		}
-	case n.Type.Tunnelled():
+	}
+	if n.tunnelled() {
 		seen := map[netip.Addr]bool{} // a node's old record may still name the address of another
 		for node := range tables.NetworkNodes.Members(c, c.Subject) {
 			if node == c.Node {
 				continue
 			}
+			if n.Site != 0 && n.Site.joins(compile.Ask(c, l.sites, tables.NetNode(n.ID, model.NodeID(node)))) {
+				continue // by the wire
+			}
 			v := compile.Ask(c, l.vteps, node)
-			h := half{Host: model.NodeID(node), VTEP: v.IP, Type: n.Type, Wire: n.Wire}
+			h := half{Host: model.NodeID(node), VTEP: v.IP, Type: n.Tunnel, Wire: n.Wire}
+			if len(n.Segments) > 0 {
+				h.Net = n.ID
+			}
 			if out, acts := l.into(c, &h); out != 0 && !seen[v.IP] {
 				seen[v.IP] = true
 				away = append(away, spoke{v.Key, flow.Bucket{Acts: acts}})

@@ -3,10 +3,13 @@
 package netvirt
 
 import (
+	"strings"
+
 	"nagare/internal/compile"
 	"nagare/internal/flow"
 	"nagare/internal/model"
 	"nagare/internal/pipeline"
+	"nagare/internal/store"
 	"nagare/internal/tables"
 )
 
@@ -18,6 +21,7 @@ type layer2 struct {
 	vteps      *compile.Query[vtep]     // node -> its tunnel address
 	outs       *compile.Query[uint32]   // outKey -> number of that tunnel port
 	patches    *compile.Query[patch]    // patchKey -> the way to a physical network
+	sites      *compile.Query[site]     // NetNode -> where a node is on a network with several segments
 
 	port, network, member, way, pair, local, flood, peer, tunnel, provider, uplink, server, tags compile.RuleID
 }
@@ -54,6 +58,8 @@ const (
 	l2PairLocal   uint8 = 8
 	l2PairTunnel  uint8 = 9
 	l2PairWire    uint8 = 10
+
+	l2UnicastRouted uint8 = 11
 )
 
 // lldpRate is how many LLDP frames per second a node may send to the controller; neighbours send one in 30 s.
@@ -72,6 +78,7 @@ func newLayer2(b *compile.Rulebook, o Options) *layer2 {
 	l.vteps = compile.DeclareQuery(b, "l2/vtep", vtepOf)
 	l.outs = compile.DeclareQuery(b, "l2/out", l.outOf)
 	l.patches = compile.DeclareQuery(b, "l2/patch", patchOf)
+	l.sites = compile.DeclareQuery(b, "l2/site", siteOf)
 	l.port = b.Add(compile.Rule{Name: "l2/port", Kind: "port", Run: l.localPort,
 		Doc: "a plugged port: admitted untagged and with its own addresses only, and reached by its key"})
 	l.network = b.Add(compile.Rule{Name: "l2/network", Kind: "network", Run: l.presentNetwork,
@@ -115,11 +122,35 @@ func (l *layer2) root(c *compile.Context) {
 	c.Each(tables.NodeNetworks, c.Node, l.network)
 }
 
-// present is a network with what its flows need of it.
+// present is a network with what its flows need of it. Of one with several segments, type, physical network and segmentation id
+// are those of the segment that the node is on.
 type present struct {
 	model.Network
-	Tag  uint64 // in tun_id on a node
-	Wire uint64 // in a tunnel's header
+	Tag    uint64            // in tun_id on a node
+	Tunnel model.NetworkType // by which it goes between nodes that share no wire; "": by none
+	Wire   uint64            // in that tunnel's header
+	Site   site              // the node's, of a network with several segments
+}
+
+// site is the segment by which a node is on a network with several, counted from 1 in their order; 0: it reaches none of their
+// physical networks. Nodes with the same are joined by a wire.
+type site int
+
+func (s site) joins(other site) bool { return s != 0 && s == other }
+
+func siteOn(n *model.Network, mappings map[string]string) site {
+	if i, ok := n.Reach(mappings); ok {
+		return site(i + 1)
+	}
+	return 0
+}
+
+// siteOf reads where a node is on a network with several segments. Its key is a NetNode.
+func siteOf(r store.Reader, key string) site {
+	net, node, _ := strings.Cut(key, "|")
+	n, _ := tables.Networks.Get(r, model.NetworkID(net))
+	host, _ := tables.Nodes.Get(r, model.NodeID(node))
+	return siteOn(&n, host.Mappings)
 }
 
 // networkOf reads a network; ok is false while there is none to carry.
@@ -127,10 +158,30 @@ func networkOf(c *compile.Context, id model.NetworkID) (p present, ok bool) {
 	if p.Network, ok = tables.Networks.Get(c, id); !ok || !p.AdminStateUp {
 		return p, false
 	}
-	p.Wire = uint64(p.SegmentationID)
 	p.Tag, ok = logicalNetwork(&p.Network)
+	if len(p.Segments) == 0 {
+		if p.Type.Tunnelled() {
+			p.Tunnel, p.Wire = p.Type, uint64(p.SegmentationID)
+		}
+		return p, ok
+	}
+	own := p.Wires()[0]
+	if through, any := p.Network.Tunnel(); any {
+		own, p.Tunnel, p.Wire = through, through.Type, uint64(through.SegmentationID)
+	}
+	node, _ := tables.Nodes.Get(c, model.NodeID(c.Node))
+	if p.Site = siteOn(&p.Network, node.Mappings); p.Site != 0 {
+		own = p.Segments[p.Site-1]
+	}
+	p.Type, p.PhysicalNetwork, p.SegmentationID = own.Type, own.PhysicalNetwork, own.SegmentationID
 	return p, ok
 }
+
+// tunnelled reports whether the network goes through tunnels to some nodes.
+func (p *present) tunnelled() bool { return p.Tunnel != "" }
+
+// mixed reports whether the node has the network on a wire, and others have it through tunnels.
+func (p *present) mixed() bool { return p.Site != 0 && p.tunnelled() }
 
 // physical reports whether the network's frames travel on a physical network.
 func (p *present) physical() bool { return p.Type == model.VLAN || p.Type == model.Flat }

@@ -69,6 +69,16 @@ func plantOf(t *rapid.T, o Options) *plant {
 				n.Type = model.Local // a physical network carries one flat network
 			}
 			flat = flat || n.Type == model.Flat
+			if n.Type.Tunnelled() && uniform(t, 3, "segments") == 0 { // and a wire, before it or behind
+				wires := []model.Wire{{Type: n.Type, SegmentationID: n.SegmentationID}, {Type: model.VLAN, PhysicalNetwork: "ph", SegmentationID: uint32(40 + i)}}
+				if seldom(t, "one elsewhere") {
+					wires = append([]model.Wire{{Type: model.VLAN, PhysicalNetwork: "unheard of", SegmentationID: 7}}, wires...)
+				}
+				if uniform(t, 2, "first") == 0 {
+					slices.Reverse(wires)
+				}
+				n.SetWires(wires)
+			}
 			p.nets = append(p.nets, n)
 			tables.Networks.Put(tx, n.ID, n)
 		}
@@ -165,16 +175,20 @@ func (p *plant) net(id model.NetworkID) *model.Network {
 
 // carried tells whether a network's frames pass from a node to another.
 func (p *plant) carried(n *model.Network, from, to model.NodeID) bool {
-	switch n.Type {
-	case model.VLAN, model.Flat:
-		return from == to || p.mapped[from] && p.mapped[to]
-	case model.Local:
-		return from == to
-	}
-	return true
+	_, wired := wireOf(n)
+	_, tunnelled := n.Tunnel()
+	return from == to || tunnelled || wired && p.mapped[from] && p.mapped[to]
 }
 
-func physicalType(n *model.Network) bool { return n.Type == model.VLAN || n.Type == model.Flat }
+// wireOf is the network's segment on the physical network, if it has one.
+func wireOf(n *model.Network) (model.Wire, bool) {
+	for _, w := range n.Wires() {
+		if w.PhysicalNetwork == "ph" && w.Physical() {
+			return w, true
+		}
+	}
+	return model.Wire{}, false
+}
 
 func hasPair(q *model.Port, m model.MAC) bool {
 	return len(q.AllowedPairs) > 0 && q.AllowedPairs[0].MAC == m
@@ -200,18 +214,18 @@ func (p *plant) receivers(from *model.Port, src, dst model.MAC) []string {
 	if !admitted(from, src) {
 		return out
 	}
-	n, here := p.net(from.Network), dst == from.MAC
+	n, here := p.net(from.Network), dst == from.MAC // or where the wire does not lead
 	for i := range p.ports {
 		q := &p.ports[i]
 		if q.ID == from.ID || q.Network != from.Network || !p.mayBe(q, dst) {
 			continue
 		}
-		here = here || q.Host == from.Host && dst == q.MAC
+		here = here || dst == q.MAC && (q.Host == from.Host || len(n.Segments) > 0 && !p.mapped[q.Host])
 		if p.carried(n, from.Host, q.Host) {
 			out = append(out, string(q.ID))
 		}
 	}
-	if physicalType(n) && p.mapped[from.Host] && !here { // all that is for no port of the node leaves by the wire
+	if _, wired := wireOf(n); wired && p.mapped[from.Host] && !here { // all that is for no port of the node leaves by the wire
 		out = append(out, outside)
 	}
 	slices.Sort(out)
@@ -278,9 +292,10 @@ func TestStandardDelivery(t *testing.T) {
 					n := &p.nets[i]
 					for _, dst := range []model.MAC{broadcast, shared, stranger, p.ports[0].MAC, p.ports[1].MAC} {
 						terms := []flow.Term{flow.EthSrc(stranger), flow.EthDst(dst), flow.IP()}
-						if tag := flow.NoVLAN(); physicalType(n) {
-							if n.Type == model.VLAN {
-								tag = flow.VLANVID(uint16(n.SegmentationID))
+						if wire, ok := wireOf(n); ok {
+							tag := flow.NoVLAN()
+							if wire.Type == model.VLAN {
+								tag = flow.VLANVID(uint16(wire.SegmentationID))
 							}
 							judge("from outside to "+dst.String(), outside, p.fabric.Send(outside, sim.New(append(terms, tag)...)),
 								p.entering(n, func(h model.NodeID) bool { return p.mapped[h] }, dst), terms...)
@@ -293,11 +308,13 @@ func TestStandardDelivery(t *testing.T) {
 						}
 						for _, w := range p.tunnels { // frames that a faulty node sends: to the ports of this node at most, and of shared networks only
 							want := []string{}
-							if n.Type == w.kind && p.hosts(n, w.peer) {
+							through, _ := n.Tunnel()
+							joined := len(n.Segments) > 0 && p.mapped[w.node] && p.mapped[w.peer] // by the wire
+							if through.Type == w.kind && p.hosts(n, w.peer) && !joined {
 								want = p.entering(n, func(h model.NodeID) bool { return h == w.node }, dst)
 							}
 							var got sim.Outcome
-							p.fabric.Inject(&got, p.switches[w.node], w.of, sim.New(slices.Concat(terms, w.head, []flow.Term{flow.TunID(uint64(n.SegmentationID))})...), false)
+							p.fabric.Inject(&got, p.switches[w.node], w.of, sim.New(slices.Concat(terms, w.head, []flow.Term{flow.TunID(uint64(through.SegmentationID))})...), false)
 							judge(fmt.Sprintf("%s frame of %s to %s", w.kind, n.ID, dst), string(w.node)+" tunnel", got, want, terms...)
 							seen.injected++
 						}

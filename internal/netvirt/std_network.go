@@ -41,12 +41,12 @@ func (l *layer2) presentNetwork(c *compile.Context) {
 		}
 	}
 	emit(l2FloodLocal, pipeline.PrioFloodLocal, unrouted(pipeline.FromPort, &n, flow.Multicast()), flow.ToGroup(floodID(n.Key)))
-	switch {
-	case n.Type.Tunnelled():
+	if n.tunnelled() {
 		c.Each(tables.NetworkPeers, c.Subject, l.peer)
 		c.Each(tables.NetworkReachers, c.Subject, l.peer)
 		emit(l2FloodTunnel, pipeline.PrioFloodTunnel, unrouted(pipeline.FromTunnel, &n, flow.Multicast()), flow.ToGroup(localID(n.Key)))
-	case n.physical():
+	}
+	if n.physical() {
 		emit(l2FloodWire, pipeline.PrioFloodTunnel, unrouted(pipeline.FromProvider, &n, flow.Multicast()), flow.ToGroup(localID(n.Key)))
 		w := l.wire(c, &n)
 		if why := w.unmapped(n.PhysicalNetwork); why != "" {
@@ -84,6 +84,9 @@ func (l *layer2) pairMAC(c *compile.Context) {
 		owners++
 		h := compile.Ask(c, l.halves, id)
 		if string(h.Host) != c.Node {
+			if n.Site.joins(h.Site) {
+				continue // by the wire
+			}
 			if out, acts := l.into(c, &h); out != 0 && !hosts[h.VTEP] {
 				hosts[h.VTEP] = true
 				away = append(away, acts...)
@@ -110,7 +113,7 @@ func (l *layer2) pairMAC(c *compile.Context) {
 		}
 	}
 	emit(l2PairLocal, pipeline.PrioUnicast, pipeline.FromPort, everywhere)
-	if n.Type.Tunnelled() {
+	if n.tunnelled() {
 		emit(l2PairTunnel, pipeline.PrioLocal, pipeline.FromTunnel, here) // above the split horizon
 	}
 	if n.physical() {

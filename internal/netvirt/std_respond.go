@@ -22,7 +22,9 @@ type half struct {
 	Wire  uint64
 	MAC   model.MAC
 	Key   model.Key
-	Addrs string // fixed addresses, each as a byte of length and its bytes
+	Net   model.NetworkID // of one with several segments
+	Site  site            // its host's, there
+	Addrs string          // fixed addresses, each as a byte of length and its bytes
 }
 
 func halfOf(r store.Reader, port string) (h half) {
@@ -40,6 +42,12 @@ func halfOf(r store.Reader, port string) (h half) {
 	}
 	host, _ := tables.Nodes.Get(r, p.Host)
 	h = half{Host: p.Host, VTEP: host.LocalIP, Type: n.Type, Tag: tag, Wire: uint64(n.SegmentationID), MAC: p.MAC, Key: p.Key}
+	if len(n.Segments) > 0 {
+		h.Net, h.Site = n.ID, siteOn(&n, host.Mappings)
+		if through, ok := n.Tunnel(); ok {
+			h.Type, h.Wire = through.Type, uint64(through.SegmentationID)
+		}
+	}
 	for _, f := range p.FixedIPs {
 		a := f.Addr.AsSlice()
 		h.Addrs += string(byte(len(a))) + string(a)
@@ -62,9 +70,24 @@ func (l *layer2) wayTo(c *compile.Context) {
 	if h.Host == "" || string(h.Host) == c.Node {
 		return
 	}
-	if out, acts := l.into(c, &h); out != 0 {
-		c.Flow(owned(pipeline.KindPort, h.Key, l2Unicast, entry(pipeline.L2Forward, pipeline.PrioUnicast,
-			flow.M(flow.TunID(h.Tag), flow.EthDst(h.MAC)), flow.Do(acts...))))
+	emit := func(n uint8, more ...flow.Term) {
+		if out, acts := l.into(c, &h); out != 0 {
+			c.Flow(owned(pipeline.KindPort, h.Key, n, entry(pipeline.L2Forward, pipeline.PrioUnicast,
+				flow.M(append(more, flow.TunID(h.Tag), flow.EthDst(h.MAC))...), flow.Do(acts...))))
+		}
+	}
+	if h.Net == "" {
+		emit(l2Unicast)
+		return
+	}
+	n, ok := networkOf(c, h.Net)
+	switch {
+	case !ok || n.Site.joins(h.Site): // by the wire
+	case n.mixed(): // a frame from the wire comes to each node there: none may carry it on
+		emit(l2Unicast, fromLocal)
+		emit(l2UnicastRouted, flagged(pipeline.FlagRouted))
+	default:
+		emit(l2Unicast)
 	}
 }
 

@@ -77,7 +77,7 @@ func (l *layer2) into(c *compile.Context, h *half) (out uint32, acts []flow.Act)
 	if out = compile.Ask(c, l.outs, l.outKey(c.Node, h.Type, h.VTEP)); out == 0 {
 		return 0, nil
 	}
-	if h.Type != model.VXLAN { // its number and its tag are one
+	if h.Type != model.VXLAN || h.Net != "" { // else its number and its tag are one
 		acts = append(acts, flow.SetTunID(h.Wire))
 	}
 	if l.FlowTunnels {
@@ -110,7 +110,10 @@ func (l *layer2) networkPeer(c *compile.Context) {
 	if !ok || node == c.Node {
 		return
 	}
-	v, in := l.join(c, n.Type, node)
+	if n.Site != 0 && n.Site.joins(compile.Ask(c, l.sites, c.Subject)) {
+		return // its frames come by the wire
+	}
+	v, in := l.join(c, n.Tunnel, node)
 	if in == 0 {
 		return
 	}
