@@ -85,6 +85,7 @@ func (k *kind) groupDep(group string) Dep {
 type Reader interface {
 	get(k *kind, group, key string) *record
 	scan(k *kind, group, start string, f func(key string, rec *record) bool)
+	back(k *kind, group, end string, f func(key string, rec *record) bool)
 	length(k *kind) int
 	untracked() Reader
 }
@@ -106,6 +107,10 @@ func (s *Snapshot) get(k *kind, group, key string) *record { return s.roots[k.id
 
 func (s *Snapshot) scan(k *kind, group, start string, f func(string, *record) bool) {
 	s.roots[k.id].scan(group, start, f)
+}
+
+func (s *Snapshot) back(k *kind, group, end string, f func(string, *record) bool) {
+	s.roots[k.id].back(group, end, f)
 }
 
 func (s *Snapshot) length(k *kind) int { return s.roots[k.id].size }
@@ -141,6 +146,11 @@ func (t *Tracked) get(k *kind, group, key string) *record {
 func (t *Tracked) scan(k *kind, group, start string, f func(string, *record) bool) {
 	t.reads[k.groupDep(group)] = struct{}{}
 	t.Snapshot.scan(k, group, start, f)
+}
+
+func (t *Tracked) back(k *kind, group, end string, f func(string, *record) bool) {
+	t.reads[k.groupDep(group)] = struct{}{}
+	t.Snapshot.back(k, group, end, f)
 }
 
 func (t *Tracked) length(k *kind) int {

@@ -177,6 +177,13 @@ func (t *Table[K, T]) From(r Reader, start K) iter.Seq2[K, T] {
 	}
 }
 
+// Before iterates backwards, from the last key < end; an empty end is beyond all.
+func (t *Table[K, T]) Before(r Reader, end K) iter.Seq2[K, T] {
+	return func(yield func(K, T) bool) {
+		r.back(t.k, "", string(end), func(key string, rec *record) bool { return yield(K(key), rec.val.(T)) })
+	}
+}
+
 // Len counts the table's records.
 func (t *Table[K, T]) Len(r Reader) int { return r.length(t.k) }
 
@@ -190,6 +197,20 @@ func (t *Table[K, T]) Delete(tx *Txn, key K) bool { return tx.delete(t.k, string
 func (x *Index[K, T]) By(r Reader, key string) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		r.scan(x.k, key, "", func(_ string, rec *record) bool { return yield(rec.val.(T)) })
+	}
+}
+
+// From is By from the first record whose primary key is at or after start; for paging.
+func (x *Index[K, T]) From(r Reader, key, start string) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		r.scan(x.k, key, start, func(_ string, rec *record) bool { return yield(rec.val.(T)) })
+	}
+}
+
+// Before is By backwards, from the last record whose primary key is below end; an empty end is beyond all.
+func (x *Index[K, T]) Before(r Reader, key, end string) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		r.back(x.k, key, end, func(_ string, rec *record) bool { return yield(rec.val.(T)) })
 	}
 }
 

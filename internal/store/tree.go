@@ -106,6 +106,38 @@ func (n *node) scan(from place, f func(string, *record) bool) bool {
 	return true
 }
 
+// back calls f for the records of a group in falling order of keys, from the last below end, until f returns false. An empty end is
+// above all keys.
+func (t tree) back(group, end string, f func(key string, rec *record) bool) {
+	if t.root == nil {
+		return
+	}
+	above := place{group, end}
+	if end == "" {
+		above.group += "\x00" // no group lies between
+	}
+	t.root.back(group, above, f)
+}
+
+// back reports whether to go on to the node before.
+func (n *node) back(group string, above place, f func(string, *record) bool) bool {
+	if n.leaf() {
+		i, _ := n.search(above)
+		for i--; i >= 0; i-- {
+			if n.places[i].group != group || !f(n.places[i].key, n.recs[i]) {
+				return false
+			}
+		}
+		return true
+	}
+	for i := n.kid(above); i >= 0; i-- {
+		if !n.kids[i].back(group, above, f) {
+			return false
+		}
+	}
+	return true
+}
+
 // all calls f for every record, in order.
 func (t tree) all(f func(p place, rec *record)) {
 	if t.root != nil {

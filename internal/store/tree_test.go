@@ -55,6 +55,17 @@ func (t tree) check(want map[place]*record) error {
 			if i != len(keys) && err == nil {
 				err = fmt.Errorf("scan of %q from %q ends at %d of %d", g, keys[from], i, len(keys))
 			}
+			for at, end := range map[int]string{from: keys[from], from + 1: keys[from] + "\x00", len(keys): ""} { // places before end
+				t.back(g, end, func(key string, _ *record) bool {
+					if at--; at < 0 || keys[at] != key {
+						err = fmt.Errorf("back in %q from %q: %q at %d", g, end, key, at)
+					}
+					return err == nil
+				})
+				if at != 0 && err == nil {
+					err = fmt.Errorf("back in %q from %q ends at %d", g, end, at)
+				}
+			}
 		}
 	}
 	if err == nil && t.root != nil {

@@ -49,6 +49,14 @@ func (tx *Txn) scan(k *kind, group, start string, f func(string, *record) bool) 
 	tx.base.scan(k, group, start, f)
 }
 
+func (tx *Txn) back(k *kind, group, end string, f func(string, *record) bool) {
+	if t := tx.trees[k.id]; t != nil {
+		t.freeze().back(group, end, f)
+		return
+	}
+	tx.base.back(k, group, end, f)
+}
+
 func (tx *Txn) length(k *kind) int {
 	if t := tx.trees[k.id]; t != nil {
 		return t.size
