@@ -4,10 +4,10 @@ package alloc
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	"nagare/internal/model"
+	"nagare/internal/repro"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 )
@@ -224,7 +224,7 @@ func TestGatewaysStay(t *testing.T) {
 // did at each step leaves nothing that PlaceGateways would find but for what nodes did.
 func TestGatewayHistories(t *testing.T) {
 	for seed := range uint64(8) {
-		rnd := rand.New(rand.NewPCG(seed, 7))
+		rnd := repro.Rand(seed, 7)
 		g := newGateways(t)
 		nodes := []model.NodeID{"a", "b", "c", "d"}
 		for range 150 {

@@ -4,13 +4,13 @@ package alloc
 
 import (
 	"context"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
 	"nagare/internal/model"
+	"nagare/internal/repro"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 )
@@ -21,7 +21,7 @@ import (
 func TestPrefixes(t *testing.T) {
 	for _, pool := range []netip.Prefix{netip.MustParsePrefix("10.0.0.0/20"), netip.MustParsePrefix("fd00::/52")} {
 		st := store.New(tables.Schema, nil)
-		rnd := rand.New(rand.NewPCG(1, 2))
+		rnd := repro.Rand(1, 2)
 		id := model.SubnetPoolID("p")
 		step := func(f func(tx *store.Txn)) {
 			t.Helper()

@@ -16,6 +16,7 @@ import (
 	"nagare/internal/api/admin"
 	"nagare/internal/compile"
 	"nagare/internal/ovstest"
+	"nagare/internal/repro"
 )
 
 // tracedPackets is how many random packets are compared with Open vSwitch.
@@ -55,7 +56,7 @@ func TestTraceAgreesWithOpenVSwitch(t *testing.T) {
 	}
 	s.Ofctl("--bundle", "add-groups", bridge, load("groups", groups))
 	s.Ofctl("--bundle", "add-flows", bridge, load("flows", flows))
-	r := rand.New(rand.NewPCG(4, 22))
+	r := repro.Rand(4, 22)
 	results, tables := map[string]int{}, map[string]int{}
 	for range tracedPackets {
 		q := randomQuery(r)

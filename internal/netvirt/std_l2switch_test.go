@@ -18,6 +18,7 @@ import (
 	"nagare/internal/model"
 	"nagare/internal/ovstest"
 	"nagare/internal/pipeline"
+	"nagare/internal/repro"
 	"nagare/internal/sim"
 )
 
@@ -100,7 +101,7 @@ func TestStandardOnRealSwitch(t *testing.T) {
 		bridge := fmt.Sprintf("br%d", i)
 		push(t, s, bridge, e, node)
 		sw, numbers := simulated(t, e, node), ofNumbers(s, bridge)
-		r := rand.New(rand.NewPCG(uint64(i), 7))
+		r := repro.Rand(uint64(i), 7)
 		for range 50 {
 			p := randomPacket(t, r, e, node)
 			text := s.Appctl("ofproto/trace", bridge, traceable.Replace(p.String()))

@@ -102,7 +102,8 @@ func routerStep(t *rapid.T, tx *store.Txn) {
 	case 9: // somebody outside is heard of, subnets come, the gateway moves
 		a := netip.AddrFrom4([4]byte{172, 16, 1, byte(19 + i)})
 		tables.Neighbours.Put(tx, model.NeighbourKey("n3", a), model.Neighbour{Network: "n3", Addr: a, MAC: model.MAC{2, 0, 0, 0, 0, byte(i)}})
-		for id, p := range map[model.SubnetID]string{"sn1": "10.0.0.0/16", "sn2": "10.0.0.0/16", "sn3": "172.16.1.0/24", "s6": "fd00::/64"} {
+		for _, s := range [][2]string{{"sn1", "10.0.0.0/16"}, {"sn2", "10.0.0.0/16"}, {"sn3", "172.16.1.0/24"}, {"s6", "fd00::/64"}} {
+			id, p := model.SubnetID(s[0]), s[1]
 			if rapid.IntRange(0, 5).Draw(t, "subnet") > 0 {
 				tables.Subnets.Put(tx, id, model.Subnet{ID: id, SubnetPlane: model.SubnetPlane{Network: model.NetworkID(id[1:]), CIDR: netip.MustParsePrefix(p), Gateway: netip.MustParsePrefix(p).Addr().Next()}})
 			} else {

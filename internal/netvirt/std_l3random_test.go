@@ -14,6 +14,7 @@ import (
 	"nagare/internal/model"
 	"nagare/internal/ovstest"
 	"nagare/internal/pipeline"
+	"nagare/internal/repro"
 	"nagare/internal/sim"
 	"nagare/internal/store"
 	"nagare/internal/tables"
@@ -27,7 +28,7 @@ func TestRandomTopologiesOnRealSwitch(t *testing.T) {
 	s := ovstest.Start(t)
 	fates, kinds := map[string]int{}, map[string]int{}
 	for seed := range uint64(topologies) {
-		r := rand.New(rand.NewPCG(seed, 4))
+		r := repro.Rand(seed, 4)
 		c, told := randomCampus(t, r)
 		node := campusNodes[seed%3]
 		bridge := fmt.Sprintf("random%d", seed)

@@ -14,6 +14,7 @@ import (
 	"nagare/internal/model"
 	"nagare/internal/ovstest"
 	"nagare/internal/pipeline"
+	"nagare/internal/repro"
 	"nagare/internal/sim"
 	"nagare/internal/store"
 	"nagare/internal/tables"
@@ -36,7 +37,7 @@ func TestRoutersOnRealSwitch(t *testing.T) {
 			push(t, s, bridge, c.f.e, node)
 			sw, numbers := simulated(t, c.f.e, node), ofNumbers(s, bridge)
 			sw.Track.AssumeNew = true
-			r := rand.New(rand.NewPCG(uint64(i), 11))
+			r := repro.Rand(uint64(i), 11)
 			for range 100 {
 				p := c.random(r, node)
 				text := s.Appctl("ofproto/trace", bridge, p.Traceable())
@@ -239,7 +240,7 @@ func TestTranslationOnRealSwitch(t *testing.T) {
 		}
 		return out
 	}
-	r := rand.New(rand.NewPCG(5, 5))
+	r := repro.Rand(5, 5)
 	fm, gm := c.port("f-f").MAC, c.port("gw1").MAC
 	wire := c.numbers["gw|"+patchName("ph")]
 	owner := model.PortID("gw1-0000000")

@@ -4,7 +4,6 @@ package punt
 
 import (
 	"encoding/binary"
-	"math/rand/v2"
 	"runtime"
 	"testing"
 
@@ -12,6 +11,7 @@ import (
 
 	"nagare/internal/model"
 	"nagare/internal/pipeline"
+	"nagare/internal/repro"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 )
@@ -67,7 +67,7 @@ func FuzzAnswer(f *testing.F) {
 // Starvation: addresses are reservations, so any number of made-up clients takes nothing and hears nothing.
 func TestStarvation(t *testing.T) {
 	snap := cloud(t, 2).Snapshot()
-	r := rand.New(rand.NewPCG(1, 2))
+	r := repro.Rand(1, 2)
 	me := vm(3).MAC
 	for range 2000 {
 		var chaddr model.MAC

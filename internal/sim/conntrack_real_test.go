@@ -11,6 +11,7 @@ import (
 
 	"nagare/internal/flow"
 	"nagare/internal/ovstest"
+	"nagare/internal/repro"
 	"nagare/internal/sim"
 	"nagare/openflow"
 )
@@ -76,7 +77,7 @@ func TestConntrackAgreesWithRealDatapath(t *testing.T) {
 	}
 	met := map[string]bool{}
 	before := counts()
-	r := rand.New(rand.NewPCG(3, 3))
+	r := repro.Rand(3, 3)
 	var story []string
 	for i := range 200 {
 		switch i % 100 {

@@ -17,6 +17,7 @@ import (
 	"nagare/internal/flow"
 	"nagare/internal/ovstest"
 	"nagare/internal/pipeline"
+	"nagare/internal/repro"
 	"nagare/internal/sim"
 )
 
@@ -143,7 +144,7 @@ func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 func compare(t *testing.T, s *sim.Switch, real *tracer, n int, seed uint64, make func(*rand.Rand) sim.Packet) map[string]bool {
 	t.Helper()
 	seen := map[string]bool{}
-	r := rand.New(rand.NewPCG(seed, 1))
+	r := repro.Rand(seed, 1)
 	delivered := 0
 	for range n {
 		p := make(r)

@@ -4,7 +4,6 @@ package tables_test
 
 import (
 	"context"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"nagare/internal/alloc"
 	"nagare/internal/model"
+	"nagare/internal/repro"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 )
@@ -19,7 +19,7 @@ import (
 // TestReach follows random histories of routers, ports, nodes and floating IPs, and compares what the derived tables say of
 // each node with what a plain walk over everything finds.
 func TestReach(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
+	rng := repro.Rand(1, 2)
 	st := store.New(tables.Schema, nil)
 	nodes, nets := []model.NodeID{"a", "b", "c"}, []model.NetworkID{"n1", "n2", "n3", "ext"}
 	pick := func(n int) int { return rng.IntN(n) }

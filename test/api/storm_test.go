@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"nagare/internal/api/neutron"
+	"nagare/internal/repro"
 )
 
 // A crowd is many clients who know the same objects, among them such as are gone or never were.
@@ -280,7 +281,7 @@ func TestStorm(t *testing.T) {
 	ready.Add(clients)
 	for i := range clients {
 		done.Go(func() {
-			r := rand.New(rand.NewPCG(7, uint64(i)))
+			r := repro.Rand(7, uint64(i))
 			ready.Done()
 			ready.Wait()
 			for range calls {

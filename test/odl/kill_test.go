@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	nbi "nagare/internal/api/odl"
+	"nagare/internal/repro"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 )
@@ -155,7 +155,7 @@ func (c *child) await(ctx context.Context, _ time.Duration) error {
 func TestKilled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	rnd := rand.New(rand.NewPCG(7, 7))
+	rnd := repro.Rand(7, 7)
 	c := &child{dir: t.TempDir(), tr: &http.Transport{MaxIdleConnsPerHost: 8}, ready: make(chan struct{})}
 	for range 4 {
 		c.plan = append(c.plan, 40+rnd.IntN(150))

@@ -5,10 +5,11 @@ package odl
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
+
+	"nagare/internal/repro"
 )
 
 // run is one history on a server, with faults.
@@ -21,7 +22,7 @@ type run struct {
 }
 
 func newRun(seed uint64, server http.RoundTripper) *run {
-	rnd := rand.New(rand.NewPCG(seed, 1))
+	rnd := repro.Rand(seed, 1)
 	r := &run{wire: &Wire{Next: server}, seed: seed}
 	n := New("http://controller:8181", &http.Client{Transport: r.wire}, "neutron", "secret")
 	r.Drive = NewDrive(n, 1+rnd.IntN(4), rnd)

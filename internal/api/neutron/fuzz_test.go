@@ -5,7 +5,7 @@ package neutron
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -15,6 +15,7 @@ import (
 
 	"nagare/internal/alloc"
 	"nagare/internal/model"
+	"nagare/internal/repro"
 	"nagare/internal/tables"
 )
 
@@ -124,7 +125,8 @@ func FuzzRequests(f *testing.F) {
 // TestRandomRequests is the fuzz target's complement: bodies that are nearly right, with each attribute given each kind of
 // odd value, alone and together, as everybody.
 func TestRandomRequests(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(1, 2))
+	repro.Crypto(t)
+	rnd := repro.Rand(1, 2)
 	f := &fuzzWorld{}
 	f.renew(t)
 	odd := []string{`{"network_id":"%s"}`, `{"network_id":"%s","external_fixed_ips":[{"ip_address":null}]}`, `[{"destination":"192.168.0.0/24","nexthop":"10.0.0.9"}]`, `null`, `true`, `"true"`, `0`, `-1`, `1.5`, `1e400`, `""`, `"x"`, `"\u0000"`, `[]`, `{}`, `[null]`, `[{}]`, `[[]]`, `{"a":null}`, `"10.0.0.0/24"`, `"10.0.0.9"`, `"::1"`,
@@ -161,8 +163,8 @@ func TestRandomRequests(t *testing.T) {
 			attrs[c.attrs[rnd.IntN(len(c.attrs))]] = v
 		}
 		var parts []string
-		for k, v := range attrs {
-			parts = append(parts, fmt.Sprintf("%q:%s", k, v))
+		for _, k := range slices.Sorted(maps.Keys(attrs)) {
+			parts = append(parts, fmt.Sprintf("%q:%s", k, attrs[k]))
 		}
 		body := fmt.Sprintf(`{%q:{%s}}`, c.name, strings.Join(parts, ","))
 		who := []string{"demo", "admin", "other", "service", "reader"}[rnd.IntN(5)]

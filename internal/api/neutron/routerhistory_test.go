@@ -5,19 +5,20 @@ package neutron
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	"nagare/internal/model"
+	"nagare/internal/repro"
 	"nagare/internal/tables"
 )
 
 // TestRouterHistories asks for routers, interfaces, floating IPs, ports, subnets and networks at random, possible or not, as two
 // tenants and an administrator, and holds what is left to consistent.
 func TestRouterHistories(t *testing.T) {
+	repro.Crypto(t)
 	codes, bound := map[int]int{}, 0 // bound: associations of a floating IP with a port that were granted
 	for seed := range uint64(4) {
-		rnd := rand.New(rand.NewPCG(seed, 21))
+		rnd := repro.Rand(seed, 21)
 		f := &fuzzWorld{world: newWorld(t, func(c *Config) { c.Routers, c.Quotas = true, map[string]int{} })}
 		w := f.world
 		nodes := []string{"a", "b", "c"}

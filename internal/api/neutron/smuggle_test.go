@@ -4,12 +4,12 @@ package neutron
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"nagare/internal/repro"
 	"nagare/internal/store"
 )
 
@@ -69,7 +69,8 @@ func namesOf(name string) []string {
 // TestForeignObjectsStay sends 10,000 random requests, as three roles that have no privileges, to objects that are an administrator's, and to
 // such a caller's own with theirs in the body: no 5xx, and none of theirs ever changes.
 func TestForeignObjectsStay(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(20, 21))
+	repro.Crypto(t)
+	rnd := repro.Rand(20, 21)
 	w := newWorld(t, func(c *Config) { c.Routers, c.Quotas = true, map[string]int{} })
 	w.node("controller", "", map[string]string{"physnet1": "br-ex"})
 	theirs := foreigners(w)

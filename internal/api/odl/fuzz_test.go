@@ -5,7 +5,6 @@ package odl
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"nagare/internal/compile"
 	"nagare/internal/netvirt"
 	"nagare/internal/pipeline"
+	"nagare/internal/repro"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 )
@@ -140,7 +140,8 @@ func namesOf[T any](c *core[T]) []string {
 // TestRandomRequests is the fuzz target's complement: 10,000 requests whose bodies are nearly right, with attributes that have each
 // kind of odd value, alone and together.
 func TestRandomRequests(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(1, 2))
+	repro.Crypto(t)
+	rnd := repro.Rand(1, 2)
 	f := &fuzzWorld{}
 	defer f.close()
 	ids := []string{netA, netB, extNet, subA, subExt, portA, portB, gwPort, ifPort, fipPort, routerA, floatA, groupA, ruleN(1), ruleN(2), unknown}

@@ -4,7 +4,6 @@ package odl
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -12,6 +11,7 @@ import (
 	"nagare/internal/model"
 	"nagare/internal/netvirt"
 	"nagare/internal/pipeline"
+	"nagare/internal/repro"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 )
@@ -42,7 +42,7 @@ func (s *said) place(port string) (parent string, tag int, host string) {
 // has slots there and nowhere else, and what follows for nodes does not depend on the way there.
 func TestRandomOrder(t *testing.T) {
 	for seed := range uint64(4) {
-		rnd := rand.New(rand.NewPCG(seed, 9))
+		rnd := repro.Rand(seed, 9)
 		w := cloud(t)
 		engine := compile.New(netvirt.Standard(netvirt.Options{NativeDHCP: true}), pipeline.Check)
 		engine.AddNode("controller")
