@@ -67,7 +67,6 @@ func init() {
 				{Name: "dns_name", Get: func(_ *view, f *model.FloatingIP) any { return f.DNSName }, Parse: dnsName, Default: "", Post: true},
 				{Name: "dns_domain", Get: func(_ *view, f *model.FloatingIP) any { return f.DNSDomain }, Parse: dnsDomain, Default: "", Post: true},
 				{Name: "qos_policy_id", Get: null[model.FloatingIP], Parse: onlyNull("QosPolicyNotFound", "QoS policy"), Post: true, Put: true},
-				{Name: "port_forwardings", Get: func(*view, *model.FloatingIP) any { return emptyArray }, NoFilter: true, NoSort: true},
 			}...),
 	})
 }
@@ -192,7 +191,9 @@ func (w *work) associate(f *model.FloatingIP, in *values) error {
 	case !in.asked("port_id"):
 		return nil
 	case id == "":
-		w.unbind(f)
+		if f.Port != "" { // else it stands for nothing, or for ports of instances
+			w.unbind(f)
+		}
 		return nil
 	}
 	p, err := ports.find(&w.view, id)
@@ -201,6 +202,9 @@ func (w *work) associate(f *model.FloatingIP, in *values) error {
 	}
 	if p.Project != f.Project && !w.admin {
 		return badFloating("Cannot process floating IP association with Port %s, since that port is owned by a different tenant", p.ID)
+	}
+	if err := w.checkNoForwarding(f, &p); err != nil {
+		return err
 	}
 	ip, err := fixedOf(f, &p, fixed)
 	if err != nil {
@@ -231,8 +235,9 @@ func (w *work) unbind(f *model.FloatingIP) {
 	w.down(model.PortID(f.ID), "association changed")
 }
 
-// disassociate unbinds the floating IPs of a port whose addresses it no longer has.
+// disassociate unbinds the floating IPs of a port whose addresses it no longer has, and removes what is forwarded to these.
 func (w *work) disassociate(p *model.Port, has []model.FixedIP) {
+	w.dropForwardings(p, has)
 	for f := range tables.FloatingIPsByPort.By(w.tx, string(p.ID)) {
 		if slices.ContainsFunc(has, func(x model.FixedIP) bool { return x.Addr == f.Fixed }) {
 			continue
@@ -295,6 +300,9 @@ func (w *work) routerFor(p *model.Port, subnet model.SubnetID, external model.Ne
 }
 
 func deleteFloatingIP(w *work, f model.FloatingIP) error {
+	if _, used := tables.PortForwardingsByFloating.First(w.tx, string(f.ID)); used {
+		return floatingInUse(f.ID)
+	}
 	if p, ok := tables.Ports.Get(w.tx, f.FloatPort); ok {
 		w.dropPort(p)
 	}

@@ -93,6 +93,14 @@ func matrixWorld(t *testing.T) (*world, map[string][]cell) {
 			"add_extraroutes", `{"router":{"routes":[]}}`, "remove_extraroutes", `{"router":{"routes":[]}}`)
 		add("floatingip", labels[i], "floatingips", w.make(who, "floatingips", "floatingip", `"floating_network_id":"`+pub+`"`),
 			[]string{`"floating_network_id":"` + pub + `"`, `"floating_network_id":"` + pub + `","port_id":"` + cells["port"][1].id + `"`}[i], `"description":"x"`)
+		kept := w.subnet(who, inside, fmt.Sprintf("10.%d.0.0/24", 40+i), "")
+		w.attach(who, r, "subnet_id", kept)
+		to := w.port(who, inside, `,"fixed_ips":[{"subnet_id":"`+kept+`"}]`)
+		base := "floatingips/" + w.make(who, "floatingips", "floatingip", `"floating_network_id":"`+pub+`"`) + "/port_forwardings"
+		forward := func(port int) string {
+			return fmt.Sprintf(`"protocol":"tcp","internal_port_id":%q,"internal_ip_address":%q,"internal_port":%d,"external_port":%d`, to, w.addr(to), port, port)
+		}
+		add("port_forwarding", labels[i], base, w.make(who, base, "port_forwarding", forward(22)), forward(23), `"description":"x"`)
 	}
 	add("router", "own, its mode", "routers", cells["router"][0].id, `"distributed":true`, `"external_gateway_info":{"network_id":"`+pub+`","enable_snat":false}`)
 	for i, who := range []string{"demo", "admin", "admin"} {

@@ -245,7 +245,11 @@ func (w *work) interfaceOf(r *model.Router, subnet model.SubnetID, port model.Po
 func (w *work) checkUnused(r *model.Router, id model.SubnetID) error {
 	s, _ := tables.Subnets.Get(w.tx, id)
 	for f := range tables.FloatingIPsByRouter.By(w.tx, string(r.ID)) {
-		if s.CIDR.Contains(f.Fixed) {
+		forwarded := false
+		for p := range tables.PortForwardingsByFloating.By(w.tx, string(f.ID)) {
+			forwarded = forwarded || s.CIDR.Contains(p.Fixed)
+		}
+		if forwarded || s.CIDR.Contains(f.Fixed) {
 			return conflict("RouterInterfaceInUseByFloatingIP", "Router interface for subnet %s on router %s cannot be deleted, as it is required by one or more floating IPs.", id, r.ID)
 		}
 	}
