@@ -39,11 +39,6 @@ func (o *client) run(args ...string) (stdout []byte, stderr string, err error) {
 	if err == nil && a.Code != 0 {
 		err = fmt.Errorf("exit status %d", a.Code)
 	}
-	if err == nil {
-		ran.mu.Lock()
-		ran.args = append(ran.args, args)
-		ran.mu.Unlock()
-	}
 	return []byte(a.Out), a.Err, err
 }
 

@@ -30,6 +30,12 @@ type cloud struct {
 
 func start(t testing.TB, ids alloc.IDs) *cloud {
 	t.Helper()
+	return startWith(t, neutron.Config{IDs: ids, Routers: true}, identity.Config{}, func(h http.Handler) http.Handler { return h })
+}
+
+// startWith starts a cloud of the configurations, which it completes; front stands before the identity service.
+func startWith(t testing.TB, nc neutron.Config, ic identity.Config, front func(http.Handler) http.Handler) *cloud {
+	t.Helper()
 	ctx := context.Background()
 	st := store.New(tables.Schema, nil)
 	if err := identity.Bootstrap(ctx, st, password, identity.WithPasswordCost(bcrypt.MinCost)); err != nil {
@@ -50,9 +56,11 @@ func start(t testing.TB, ids alloc.IDs) *cloud {
 	}
 	li, ln := listen(t), listen(t)
 	c := &cloud{st: st, identityURL: "http://" + li.Addr().String() + "/v3", networkURL: "http://" + ln.Addr().String()}
-	svc := identity.New(identity.Config{Store: st, PublicURL: c.identityURL, NetworkURL: c.networkURL, PasswordCost: bcrypt.MinCost})
-	serve(t, li, svc.Handler())
-	serve(t, ln, neutron.New(neutron.Config{Store: st, Auth: svc, IDs: ids, PublicURL: c.networkURL, IdentityURL: c.identityURL, Routers: true}))
+	ic.Store, ic.PublicURL, ic.NetworkURL, ic.PasswordCost = st, c.identityURL, c.networkURL, bcrypt.MinCost
+	svc := identity.New(ic)
+	serve(t, li, front(svc.Handler()))
+	nc.Store, nc.Auth, nc.PublicURL, nc.IdentityURL = st, svc, c.networkURL, c.identityURL
+	serve(t, ln, neutron.New(nc))
 	return c
 }
 

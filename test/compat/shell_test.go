@@ -21,7 +21,7 @@ import (
 
 // shellSource runs many commands of the client in one process.
 //
-//go:embed testdata/openstack.py
+//go:embed testdata/shell.py
 var shellSource string
 
 // shell is a Python process that has the openstack client loaded and runs one command at a time.
@@ -55,7 +55,8 @@ var shells = struct {
 func closeShells() {
 	for _, s := range shells.all {
 		s.in.Close()
-		s.cmd.Wait() //nolint:errcheck // it ends with its input
+		s.cmd.Process.Kill() //nolint:errcheck // it may have ended by itself
+		s.cmd.Wait()         //nolint:errcheck // the same
 	}
 }
 
@@ -135,14 +136,13 @@ func ask(r shellRequest) (shellAnswer, error) {
 		return shellAnswer{}, fmt.Errorf("the client's process has ended: %w", err)
 	}
 	var a shellAnswer
-	return a, json.Unmarshal(line, &a)
+	if err := json.Unmarshal(line, &a); err != nil {
+		s.cmd.Process.Kill() //nolint:errcheck // what it says can no longer be told apart
+		s = nil
+		return a, fmt.Errorf("the client's process answers %.200q: %w", line, err)
+	}
+	return a, nil
 }
-
-// ran are the commands that ended well, with the options they were given. Refused commands show nothing of the output.
-var ran = struct {
-	mu   sync.Mutex
-	args [][]string
-}{}
 
 // TestShell: the process that is asked for many commands answers as the command itself does.
 func TestShell(t *testing.T) {

@@ -24,6 +24,8 @@ from openstackclient import shell  # noqa: E402
 from openstackclient.common import clientmanager  # noqa: E402
 from osc_lib.clientmanager import ClientCache  # noqa: E402
 
+versions = [(m.API_VERSIONS, dict(m.API_VERSIONS)) for m in clientmanager.PLUGIN_MODULES if hasattr(m, "API_VERSIONS")]
+
 
 def run(args):
     logging.getLogger("").handlers.clear()  # each shell adds its own
@@ -31,8 +33,11 @@ def run(args):
         for held in vars(base).values():  # the clients of the services, with their session, are kept with the class
             if isinstance(held, ClientCache):
                 held._handle = None
+    for table, whole in versions:  # making Cinder's client takes a version from its table
+        table.update(whole)
     out, err = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
+    requests, sys.stdin = sys.stdin, io.StringIO("y\n")  # for commands that ask whether they shall go on
     try:
         try:
             code = shell.main(args)
@@ -40,7 +45,7 @@ def run(args):
             code = e.code
         return {"code": code or 0, "out": sys.stdout.getvalue(), "err": sys.stderr.getvalue()}
     finally:
-        sys.stdout, sys.stderr = out, err
+        sys.stdout, sys.stderr, sys.stdin = out, err, requests
 
 
 def options(parser):
@@ -49,9 +54,9 @@ def options(parser):
 
 def commands(groups):
     """The commands of some groups, with the options that are theirs and not those of every list or object shown."""
-    app = shell.OpenStackShell()
     out, sys.stdout = sys.stdout, io.StringIO()
     try:
+        app = shell.OpenStackShell()
         app.run(["command", "list"])
     finally:
         sys.stdout = out
@@ -65,7 +70,7 @@ def commands(groups):
     }}
 
 
-for line in sys.stdin:
+for line in iter(sys.stdin.readline, ""):
     request = json.loads(line)
     os.environ.update(request["env"])
     answer = commands(request["groups"]) if "groups" in request else run(request["args"])
