@@ -3,6 +3,7 @@
 package neutron
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -81,7 +82,7 @@ func fixedIPsBody(_ *view, p *model.Port) any {
 	}
 	b := make(jsonbody.Raw, 0, 96*len(p.FixedIPs))
 	b = append(b, '[')
-	for i, f := range p.FixedIPs {
+	for i, f := range inOrder(p.FixedIPs) {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -91,6 +92,17 @@ func fixedIPsBody(_ *view, p *model.Port) any {
 		b = append(b, '}')
 	}
 	return append(b, ']')
+}
+
+// inOrder are a port's addresses as Neutron shows them, in the order of their text: clients (Terraform's provider) compare them
+// with what they have.
+func inOrder(ips []model.FixedIP) []model.FixedIP {
+	if len(ips) < 2 {
+		return ips
+	}
+	return slices.SortedStableFunc(slices.Values(ips), func(a, b model.FixedIP) int {
+		return cmp.Or(strings.Compare(a.Addr.String(), b.Addr.String()), strings.Compare(string(a.Subnet), string(b.Subnet)))
+	})
 }
 
 // chooser gives addresses to one port.
