@@ -35,14 +35,15 @@ func init() {
 		from: func(r store.Reader, id string) iter.Seq[model.AddressGroup] {
 			return records(tables.AddressGroups.From(r, model.AddressGroupID(id)))
 		},
+		back: backwards(tables.AddressGroups),
 		gone: func(id string) *Error {
 			return fail(http.StatusNotFound, "AddressGroupNotFound", "Address group %s could not be found.", id)
 		},
 		lookups: []lookup[model.AddressGroup]{
 			{attr: "id", by: one(tables.AddressGroups)},
-			{attr: "name", by: tables.AddressGroupsByName.By},
-			{attr: "project_id", by: tables.AddressGroupsByProject.By},
-			{attr: "tenant_id", by: tables.AddressGroupsByProject.By},
+			{attr: "name", in: tables.AddressGroupsByName},
+			{attr: "project_id", in: tables.AddressGroupsByProject},
+			{attr: "tenant_id", in: tables.AddressGroupsByProject},
 		},
 		scope: func(v *view) iter.Seq[model.AddressGroup] {
 			return tables.AddressGroupsByProject.By(v.r, string(v.who.ProjectID))

@@ -31,14 +31,15 @@ func init() {
 		from: func(r store.Reader, id string) iter.Seq[model.AddressScope] {
 			return records(tables.AddressScopes.From(r, model.AddressScopeID(id)))
 		},
+		back: backwards(tables.AddressScopes),
 		gone: func(id string) *Error {
 			return fail(http.StatusNotFound, "AddressScopeNotFound", "Address scope %s could not be found.", id)
 		},
 		lookups: []lookup[model.AddressScope]{
 			{attr: "id", by: one(tables.AddressScopes)},
-			{attr: "name", by: tables.AddressScopesByName.By},
-			{attr: "project_id", by: tables.AddressScopesByProject.By},
-			{attr: "tenant_id", by: tables.AddressScopesByProject.By},
+			{attr: "name", in: tables.AddressScopesByName},
+			{attr: "project_id", in: tables.AddressScopesByProject},
+			{attr: "tenant_id", in: tables.AddressScopesByProject},
 		},
 		scope: func(v *view) iter.Seq[model.AddressScope] {
 			return tables.AddressScopesByProject.By(v.r, string(v.who.ProjectID))

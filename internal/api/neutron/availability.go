@@ -53,12 +53,13 @@ func init() {
 		from: func(r store.Reader, id string) iter.Seq[model.Network] {
 			return records(tables.Networks.From(r, model.NetworkID(id)))
 		},
+		back: backwards(tables.Networks),
 		gone: networkNotFound,
 		lookups: []lookup[model.Network]{
 			{attr: "network_id", by: one(tables.Networks)},
-			{attr: "network_name", by: tables.NetworksByName.By},
-			{attr: "project_id", by: tables.NetworksByProject.By},
-			{attr: "tenant_id", by: tables.NetworksByProject.By},
+			{attr: "network_name", in: tables.NetworksByName},
+			{attr: "project_id", in: tables.NetworksByProject},
+			{attr: "tenant_id", in: tables.NetworksByProject},
 		},
 		// Administrators count addresses.
 		scope: func(*view) iter.Seq[model.Network] { return func(func(model.Network) bool) {} },

@@ -79,7 +79,8 @@ func BenchmarkPortList(b *testing.B) {
 		}
 		for _, who := range []string{"bench", "admin"} {
 			for _, c := range []struct{ name, query string }{{"all", ""}, {"ids", "?fields=id"}, {"page", "?limit=100"}, {"middle", "?limit=100&marker=" + middle},
-				{"network", "?limit=100&network_id=" + net}, {"sorted", "?limit=100&sort_key=name&sort_dir=asc"}} {
+				{"network", "?limit=100&network_id=" + net}, {"sorted", "?limit=100&sort_key=name&sort_dir=asc"},
+				{"network50", "?limit=50&network_id=" + net + "&marker=" + middle}, {"backward", "?limit=50&page_reverse=true&network_id=" + net + "&marker=" + middle}} {
 				b.Run(fmt.Sprintf("%d/%s/%s", size, map[string]string{"bench": "member", "admin": "admin"}[who], c.name), func(b *testing.B) {
 					b.ReportAllocs()
 					for b.Loop() {

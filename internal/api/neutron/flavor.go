@@ -72,7 +72,7 @@ func declareFlavors() {
 	d.gone = func(id string) *Error {
 		return fail(http.StatusNotFound, "FlavorNotFound", "Flavor %s could not be found.", id)
 	}
-	d.lookups = []lookup[model.Flavor]{d.lookups[0], {attr: "name", by: tables.FlavorsByName.By}}
+	d.lookups = []lookup[model.Flavor]{d.lookups[0], {attr: "name", in: tables.FlavorsByName}}
 	d.sees = func(*view, *model.Flavor) bool { return true }
 	d.scope = func(v *view) iter.Seq[model.Flavor] { return records(tables.Flavors.All(v.r)) }
 	d.create, d.change, d.remove = adminOnly, adminOnly, adminOnly
@@ -123,7 +123,7 @@ func declareProfiles() {
 	d.gone = func(id string) *Error {
 		return fail(http.StatusNotFound, "ServiceProfileNotFound", "Service Profile %s could not be found.", id)
 	}
-	d.lookups = []lookup[model.ServiceProfile]{d.lookups[0], {attr: "driver", by: tables.ServiceProfilesByDriver.By}}
+	d.lookups = []lookup[model.ServiceProfile]{d.lookups[0], {attr: "driver", in: tables.ServiceProfilesByDriver}}
 	d.sees = func(*view, *model.ServiceProfile) bool { return false } // an administrator's alone
 	d.scope = func(*view) iter.Seq[model.ServiceProfile] { return func(func(model.ServiceProfile) bool) {} }
 	d.create, d.change, d.remove = adminOnly, adminOnly, adminOnly

@@ -36,17 +36,18 @@ func init() {
 		from: func(r store.Reader, id string) iter.Seq[model.FloatingIP] {
 			return records(tables.FloatingIPs.From(r, model.FloatingIPID(id)))
 		},
+		back: backwards(tables.FloatingIPs),
 		gone: func(id string) *Error {
 			return fail(http.StatusNotFound, "FloatingIPNotFound", "Floating IP %s could not be found", id)
 		},
 		lookups: []lookup[model.FloatingIP]{
 			{attr: "id", by: one(tables.FloatingIPs)},
-			{attr: "floating_ip_address", by: floatingByAddr.By},
-			{attr: "port_id", by: tables.FloatingIPsByPort.By, keys: notEmpty},
-			{attr: "router_id", by: tables.FloatingIPsByRouter.By, keys: notEmpty},
-			{attr: "project_id", by: tables.FloatingIPsByProject.By},
-			{attr: "tenant_id", by: tables.FloatingIPsByProject.By},
-			{attr: "floating_network_id", by: tables.FloatingIPsByNetwork.By},
+			{attr: "floating_ip_address", in: floatingByAddr},
+			{attr: "port_id", in: tables.FloatingIPsByPort, keys: notEmpty},
+			{attr: "router_id", in: tables.FloatingIPsByRouter, keys: notEmpty},
+			{attr: "project_id", in: tables.FloatingIPsByProject},
+			{attr: "tenant_id", in: tables.FloatingIPsByProject},
+			{attr: "floating_network_id", in: tables.FloatingIPsByNetwork},
 		},
 		scope: func(v *view) iter.Seq[model.FloatingIP] {
 			return tables.FloatingIPsByProject.By(v.r, string(v.who.ProjectID))

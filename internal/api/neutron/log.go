@@ -30,8 +30,8 @@ func init() {
 	d.gone = func(id string) *Error {
 		return fail(http.StatusNotFound, "LogResourceNotFound", "Log resource %s could not be found.", id)
 	}
-	d.lookups = append(d.lookups, lookup[model.Log]{attr: "resource_id", by: tables.LogsByGroup.By},
-		lookup[model.Log]{attr: "target_id", by: tables.LogsByPort.By}, lookup[model.Log]{attr: "name", by: tables.LogsByName.By})
+	d.lookups = append(d.lookups, lookup[model.Log]{attr: "resource_id", in: tables.LogsByGroup},
+		lookup[model.Log]{attr: "target_id", in: tables.LogsByPort}, lookup[model.Log]{attr: "name", in: tables.LogsByName})
 	d.sees = func(*view, *model.Log) bool { return false } // an administrator's alone
 	d.scope = func(*view) iter.Seq[model.Log] { return func(func(model.Log) bool) {} }
 	d.create, d.change, d.remove = adminOnly, adminOnly, adminOnly

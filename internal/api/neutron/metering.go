@@ -32,7 +32,7 @@ func init() {
 	d.gone = func(id string) *Error {
 		return fail(http.StatusNotFound, "MeteringLabelNotFound", "Metering label '%s' does not exist.", id)
 	}
-	d.lookups = append(d.lookups, lookup[model.MeteringLabel]{attr: "name", by: tables.MeteringLabelsByName.By})
+	d.lookups = append(d.lookups, lookup[model.MeteringLabel]{attr: "name", in: tables.MeteringLabelsByName})
 	d.create, d.remove = adminOnly, adminOnly
 	d.build = func(w *work, in *values) (model.MeteringLabel, error) {
 		l := model.MeteringLabel{ID: model.MeteringLabelID(alloc.NewUUID()), Std: w.newStd(in, 0), Shared: get[bool](in, "shared")}
@@ -59,7 +59,7 @@ func declareMeteringRules() {
 	d.gone = func(id string) *Error {
 		return fail(http.StatusNotFound, "MeteringLabelRuleNotFound", "Metering label rule '%s' does not exist.", id)
 	}
-	d.lookups = []lookup[model.MeteringRule]{d.lookups[0], {attr: "metering_label_id", by: tables.MeteringRulesByLabel.By}}
+	d.lookups = []lookup[model.MeteringRule]{d.lookups[0], {attr: "metering_label_id", in: tables.MeteringRulesByLabel}}
 	d.create, d.remove, d.build = adminOnly, adminOnly, buildMeteringRule
 	prefix := func(name string, of func(*model.MeteringRule) netip.Prefix) Attr[model.MeteringRule] {
 		return Attr[model.MeteringRule]{Name: name, Get: func(_ *view, u *model.MeteringRule) any { return prefixOrNull(of(u)) }, Parse: meteredPrefix(name), Post: true}

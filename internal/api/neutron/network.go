@@ -36,12 +36,13 @@ func init() {
 		from: func(r store.Reader, id string) iter.Seq[model.Network] {
 			return records(tables.Networks.From(r, model.NetworkID(id)))
 		},
+		back: backwards(tables.Networks),
 		gone: networkNotFound,
 		lookups: []lookup[model.Network]{
 			{attr: "id", by: one(tables.Networks)},
-			{attr: "name", by: tables.NetworksByName.By},
-			{attr: "project_id", by: tables.NetworksByProject.By},
-			{attr: "tenant_id", by: tables.NetworksByProject.By},
+			{attr: "name", in: tables.NetworksByName},
+			{attr: "project_id", in: tables.NetworksByProject},
+			{attr: "tenant_id", in: tables.NetworksByProject},
 		},
 		scope: func(v *view) iter.Seq[model.Network] {
 			return tables.NetworksByProject.By(v.r, string(v.who.ProjectID))
@@ -125,12 +126,12 @@ func both[V any](a, b iter.Seq[V]) iter.Seq[V] {
 	}
 }
 
-// subnetIDs are of all subnets, also of those that the caller may not see, as an external network's: a floating IP may be asked
-// for from one of them.
 func subnetIDs(v *view, n *model.Network) any {
 	ids := []string{}
 	for s := range tables.SubnetsByNetwork.By(v.r, string(n.ID)) {
-		ids = append(ids, string(s.ID))
+		if v.readsAll() || seesSubnet(v, &s) {
+			ids = append(ids, string(s.ID))
+		}
 	}
 	return ids
 }

@@ -33,19 +33,20 @@ func init() {
 		from: func(r store.Reader, id string) iter.Seq[model.Port] {
 			return records(tables.Ports.From(r, model.PortID(id)))
 		},
+		back: backwards(tables.Ports),
 		gone: func(id string) *Error {
 			return fail(http.StatusNotFound, "PortNotFound", "Port %s could not be found.", id)
 		},
 		lookups: []lookup[model.Port]{
 			{attr: "id", by: one(tables.Ports)},
-			{attr: "fixed_ips", by: tables.PortsBySubnet.By, keys: subnetsOfFilter},
-			{attr: "device_id", by: tables.PortsByDevice.By},
-			{attr: "name", by: tables.PortsByName.By},
-			{attr: "network_id", by: tables.PortsByNetwork.By},
-			{attr: "security_groups", by: tables.PortsByGroup.By},
-			{attr: "binding:host_id", by: tables.PortsByHost.By},
-			{attr: "project_id", by: tables.PortsByProject.By},
-			{attr: "tenant_id", by: tables.PortsByProject.By},
+			{attr: "fixed_ips", in: tables.PortsBySubnet, keys: subnetsOfFilter},
+			{attr: "device_id", in: tables.PortsByDevice},
+			{attr: "name", in: tables.PortsByName},
+			{attr: "network_id", in: tables.PortsByNetwork},
+			{attr: "security_groups", in: tables.PortsByGroup},
+			{attr: "binding:host_id", in: tables.PortsByHost},
+			{attr: "project_id", in: tables.PortsByProject},
+			{attr: "tenant_id", in: tables.PortsByProject},
 		},
 		scope: func(v *view) iter.Seq[model.Port] {
 			return both(tables.PortsByProject.By(v.r, string(v.who.ProjectID)), func(yield func(model.Port) bool) {
@@ -466,7 +467,7 @@ func dnsAssignment(v *view, p *model.Port) any {
 		return emptyArray
 	}
 	b := jsonbody.Raw{'['}
-	for i, f := range inOrder(p.FixedIPs) {
+	for i, f := range p.FixedIPs {
 		if i > 0 {
 			b = append(b, ',')
 		}

@@ -35,13 +35,14 @@ func init() {
 		from: func(r store.Reader, id string) iter.Seq[model.PortForwarding] {
 			return records(tables.PortForwardings.From(r, model.PortForwardingID(id)))
 		},
+		back: backwards(tables.PortForwardings),
 		gone: func(id string) *Error {
 			return fail(http.StatusNotFound, "PortForwardingNotFound", "Port Forwarding %s could not be found.", id)
 		},
 		lookups: []lookup[model.PortForwarding]{
 			{attr: "id", by: one(tables.PortForwardings)},
-			{attr: "internal_port_id", by: tables.PortForwardingsByPort.By},
-			{attr: "floatingip_id", by: tables.PortForwardingsByFloating.By},
+			{attr: "internal_port_id", in: tables.PortForwardingsByPort},
+			{attr: "floatingip_id", in: tables.PortForwardingsByFloating},
 		},
 		scope: func(*view) iter.Seq[model.PortForwarding] { return func(func(model.PortForwarding) bool) {} }, // lists are below a floating IP
 		sees: func(v *view, f *model.PortForwarding) bool {

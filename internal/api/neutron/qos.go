@@ -38,14 +38,15 @@ func init() {
 		from: func(r store.Reader, id string) iter.Seq[model.QosPolicy] {
 			return records(tables.QosPolicies.From(r, model.QosPolicyID(id)))
 		},
+		back: backwards(tables.QosPolicies),
 		gone: func(id string) *Error {
 			return fail(http.StatusNotFound, "QosPolicyNotFound", "QoS policy %s could not be found.", id)
 		},
 		lookups: []lookup[model.QosPolicy]{
 			{attr: "id", by: one(tables.QosPolicies)},
-			{attr: "name", by: tables.QosPoliciesByName.By},
-			{attr: "project_id", by: tables.QosPoliciesByProject.By},
-			{attr: "tenant_id", by: tables.QosPoliciesByProject.By},
+			{attr: "name", in: tables.QosPoliciesByName},
+			{attr: "project_id", in: tables.QosPoliciesByProject},
+			{attr: "tenant_id", in: tables.QosPoliciesByProject},
 		},
 		scope: func(v *view) iter.Seq[model.QosPolicy] {
 			return tables.QosPoliciesByProject.By(v.r, string(v.who.ProjectID))

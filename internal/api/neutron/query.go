@@ -167,35 +167,42 @@ func (q *query[T]) compare(rs *Resource[T], v *view, a, b *T) int {
 	return strings.Compare(rs.id(a), rs.id(b))
 }
 
+// lookup gives the best index among the filters, and its keys, without repetition. An index key cannot hold NUL, and no stored text does.
+func (rs *Resource[T]) lookup(q *query[T]) (best *lookup[T], keys []string) {
+	for i := range rs.lookups {
+		l := &rs.lookups[i]
+		for _, f := range q.filters {
+			if f.attr.Name != l.attr {
+				continue
+			}
+			if keys = f.values; l.keys != nil {
+				if keys = l.keys(keys); len(keys) == 0 {
+					continue
+				}
+			}
+			keys = slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return strings.ContainsRune(key, 0) })
+			slices.Sort(keys)
+			return l, slices.Compact(keys)
+		}
+	}
+	return nil, nil
+}
+
 // candidates yields a superset of the objects that match: by the best index among the filters, else those of the caller's
 // project, else all. An object may come twice.
 func (rs *Resource[T]) candidates(v *view, q *query[T]) (objs []*T) {
 	add := func(seq iter.Seq[T]) {
 		for o := range seq {
-			if rs.shown(v, &o) && q.matches(v, &o) && rs.tagsMatch(&o, q.tags) {
+			if rs.matches(v, q, &o) {
 				objs = append(objs, &o)
 			}
 		}
 	}
-	for _, l := range rs.lookups {
-		for _, f := range q.filters {
-			if f.attr.Name != l.attr {
-				continue
-			}
-			keys := f.values
-			if l.keys != nil {
-				if keys = l.keys(keys); len(keys) == 0 {
-					continue
-				}
-			}
-			for i, key := range keys {
-				// An index key cannot hold NUL, and no stored text does.
-				if !slices.Contains(keys[:i], key) && !strings.ContainsRune(key, 0) {
-					add(l.by(v.r, key))
-				}
-			}
-			return objs
+	if l, keys := rs.lookup(q); l != nil {
+		for _, key := range keys {
+			add(l.by(v.r, key))
 		}
+		return objs
 	}
 	if !v.readsAll() {
 		add(rs.scope(v))
@@ -203,6 +210,10 @@ func (rs *Resource[T]) candidates(v *view, q *query[T]) (objs []*T) {
 	}
 	add(rs.from(v.r, ""))
 	return objs
+}
+
+func (rs *Resource[T]) matches(v *view, q *query[T], o *T) bool {
+	return rs.shown(v, o) && q.matches(v, o) && rs.tagsMatch(o, q.tags)
 }
 
 func (rs *Resource[T]) list(v *view, q *query[T]) ([]*T, error) {
@@ -244,24 +255,74 @@ func (rs *Resource[T]) list(v *view, q *query[T]) ([]*T, error) {
 	return objs, nil
 }
 
-// walkPage walks the table from the marker until the page is full, so that paging through everything costs each page only once.
-// It reports false if another way is better, or the only one: an order other than that of ids, a filter that an index serves, or a
-// project whose objects are so thinly spread that by half of their number of steps the page is not full.
+// byID reports whether the order is that of ids, and whether it is the falling one.
+func (q *query[T]) byID() (ok, falling bool) {
+	if len(q.sort) == 0 {
+		return true, false
+	}
+	return q.sort[0].attr.Name == "id", q.sort[0].desc
+}
+
+// walkPage walks the table, or the index that serves a filter, from the marker until the page is full, so that paging through everything
+// costs each page only once. It reports false if another way is better, or the only one: an order other than that of ids, a filter that is
+// looked up in another way, or a project whose objects are so thinly spread that by half of their number of steps the page is not full.
 func (rs *Resource[T]) walkPage(v *view, q *query[T]) ([]*T, bool) {
-	if q.limit == 0 || q.reverse || len(q.sort) > 0 || rs.from == nil || rs.indexed(q) {
+	ok, falling := q.byID()
+	if q.limit == 0 || !ok || rs.from == nil {
 		return nil, false
 	}
-	steps := -1 // any number: the other way is to walk all of the table
-	if !v.readsAll() {
-		steps = usage.Count(v.r, string(v.who.ProjectID), rs.name) / 2
+	back := falling != q.reverse
+	order := func(a, b *T) int { return strings.Compare(rs.id(a), rs.id(b)) }
+	if back {
+		order = func(a, b *T) int { return strings.Compare(rs.id(b), rs.id(a)) }
 	}
+	var objs []*T
+	switch l, keys := rs.lookup(q); {
+	case l != nil && l.in == nil:
+		return nil, false
+	case l != nil:
+		walk := l.in.From
+		if back {
+			walk = l.in.Before
+		}
+		for _, key := range keys { // the page is among the first of each
+			some, _ := rs.take(v, q, walk(v.r, key, q.marker), -1)
+			objs = append(objs, some...)
+		}
+		if len(keys) > 1 {
+			slices.SortFunc(objs, order)
+			objs = slices.CompactFunc(objs, func(a, b *T) bool { return rs.id(a) == rs.id(b) })
+			objs = objs[:min(len(objs), q.limit)]
+		}
+	default:
+		walk, steps := rs.from, -1 // any number: the other way is to walk all of the table
+		if back {
+			if walk = rs.back; walk == nil {
+				return nil, false
+			}
+		}
+		if !v.readsAll() {
+			steps = usage.Count(v.r, string(v.who.ProjectID), rs.name) / 2
+		}
+		if objs, ok = rs.take(v, q, walk(v.r, q.marker), steps); !ok {
+			return nil, false
+		}
+	}
+	if q.reverse { // a page is shown in the list's own order
+		slices.Reverse(objs)
+	}
+	return objs, true
+}
+
+// take gives the first of a walk that match, as many as a page has, without the marker. It reports false if that took all the steps.
+func (rs *Resource[T]) take(v *view, q *query[T], walk iter.Seq[T], steps int) ([]*T, bool) {
 	objs := make([]*T, 0, min(q.limit, 1000))
-	for o := range rs.from(v.r, q.marker) {
+	for o := range walk {
 		if steps == 0 {
 			return nil, false
 		}
 		steps--
-		if rs.id(&o) == q.marker || !rs.shown(v, &o) || !q.matches(v, &o) || !rs.tagsMatch(&o, q.tags) {
+		if rs.id(&o) == q.marker || !rs.matches(v, q, &o) {
 			continue
 		}
 		if objs = append(objs, &o); len(objs) == q.limit {
@@ -269,15 +330,6 @@ func (rs *Resource[T]) walkPage(v *view, q *query[T]) ([]*T, bool) {
 		}
 	}
 	return objs, true
-}
-
-// indexed reports whether an index serves one of the filters; see candidates.
-func (rs *Resource[T]) indexed(q *query[T]) bool {
-	return slices.ContainsFunc(q.filters, func(f filter[T]) bool {
-		return slices.ContainsFunc(rs.lookups, func(l lookup[T]) bool {
-			return l.attr == f.attr.Name && (l.keys == nil || len(l.keys(f.values)) > 0)
-		})
-	})
 }
 
 func (rs *Resource[T]) serveList(rq *request) error {

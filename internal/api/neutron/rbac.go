@@ -39,13 +39,14 @@ func init() {
 		from: func(r store.Reader, id string) iter.Seq[model.RBACPolicy] {
 			return records(tables.RBACPolicies.From(r, model.RBACPolicyID(id)))
 		},
+		back: backwards(tables.RBACPolicies),
 		gone: func(id string) *Error {
 			return fail(http.StatusNotFound, "RbacPolicyNotFound", "RBAC policy of type unknown with ID %s not found", id)
 		},
 		lookups: []lookup[model.RBACPolicy]{
 			{attr: "id", by: one(tables.RBACPolicies)},
-			{attr: "project_id", by: tables.RBACPoliciesByProject.By},
-			{attr: "tenant_id", by: tables.RBACPoliciesByProject.By},
+			{attr: "project_id", in: tables.RBACPoliciesByProject},
+			{attr: "tenant_id", in: tables.RBACPoliciesByProject},
 		},
 		scope: func(v *view) iter.Seq[model.RBACPolicy] {
 			return tables.RBACPoliciesByProject.By(v.r, string(v.who.ProjectID))

@@ -32,6 +32,7 @@ type Resource[T any] struct {
 	get  func(r store.Reader, id string) (T, bool)
 	put  func(tx *store.Txn, o T) error
 	from func(r store.Reader, id string) iter.Seq[T] // in order of ids, from the first at or after id
+	back func(r store.Reader, id string) iter.Seq[T] // backwards, from the last below id, "" being beyond all; nil: there is no such walk
 	gone func(id string) *Error                      // what to answer for an id that does not exist
 
 	// lookups are the filters that an index serves, best first.
@@ -71,8 +72,21 @@ type Resource[T any] struct {
 // lookup serves the filter of one attribute from an index.
 type lookup[T any] struct {
 	attr string
-	by   func(r store.Reader, value string) iter.Seq[T]
-	keys func(values []string) []string // index keys of the filter's values, none: the index does not help; nil: the values
+	in   index[T]                                       // an index of the objects' own table
+	by   func(r store.Reader, value string) iter.Seq[T] // in place of it, where what is asked is none
+	keys func(values []string) []string                 // index keys of the filter's values, none: the index does not help; nil: the values
+}
+
+// index is a store.Index, whatever its primary keys.
+type index[T any] interface {
+	By(r store.Reader, value string) iter.Seq[T]
+	From(r store.Reader, value, start string) iter.Seq[T]
+	Before(r store.Reader, value, end string) iter.Seq[T]
+}
+
+// backwards is a Resource's back on a table.
+func backwards[K ~string, T any](t *store.Table[K, T]) func(store.Reader, string) iter.Seq[T] {
+	return func(r store.Reader, id string) iter.Seq[T] { return records(t.Before(r, K(id))) }
 }
 
 // work is a transaction in progress on behalf of a request.
@@ -112,9 +126,13 @@ func (rs *Resource[T]) complete() {
 			panic("neutron: " + rs.name + ": no rule for " + what)
 		}
 	}
-	for _, l := range rs.lookups {
+	for i := range rs.lookups {
+		l := &rs.lookups[i]
 		if rs.byName[l.attr] == nil {
 			panic("neutron: " + rs.name + ": lookup by unknown attribute " + l.attr)
+		}
+		if l.in != nil {
+			l.by = l.in.By
 		}
 	}
 }

@@ -34,14 +34,15 @@ func init() {
 		from: func(r store.Reader, id string) iter.Seq[model.Router] {
 			return records(tables.Routers.From(r, model.RouterID(id)))
 		},
+		back: backwards(tables.Routers),
 		gone: func(id string) *Error {
 			return fail(http.StatusNotFound, "RouterNotFound", "Router %s could not be found", id)
 		},
 		lookups: []lookup[model.Router]{
 			{attr: "id", by: one(tables.Routers)},
-			{attr: "name", by: tables.RoutersByName.By},
-			{attr: "project_id", by: tables.RoutersByProject.By},
-			{attr: "tenant_id", by: tables.RoutersByProject.By},
+			{attr: "name", in: tables.RoutersByName},
+			{attr: "project_id", in: tables.RoutersByProject},
+			{attr: "tenant_id", in: tables.RoutersByProject},
 		},
 		scope: func(v *view) iter.Seq[model.Router] {
 			return tables.RoutersByProject.By(v.r, string(v.who.ProjectID))

@@ -39,16 +39,17 @@ func init() {
 		from: func(r store.Reader, id string) iter.Seq[model.SecurityGroupRule] {
 			return records(tables.Rules.From(r, model.SecurityGroupRuleID(id)))
 		},
+		back: backwards(tables.Rules),
 		gone: func(id string) *Error {
 			return fail(http.StatusNotFound, "SecurityGroupRuleNotFound", "Security group rule %s does not exist", id)
 		},
 		lookups: []lookup[model.SecurityGroupRule]{
 			{attr: "id", by: one(tables.Rules)},
-			{attr: "security_group_id", by: tables.RulesByGroup.By},
-			{attr: "remote_group_id", by: tables.RulesByRemoteGroup.By},
-			{attr: "remote_address_group_id", by: tables.RulesByRemoteSet.By},
-			{attr: "project_id", by: tables.RulesByProject.By},
-			{attr: "tenant_id", by: tables.RulesByProject.By},
+			{attr: "security_group_id", in: tables.RulesByGroup},
+			{attr: "remote_group_id", in: tables.RulesByRemoteGroup},
+			{attr: "remote_address_group_id", in: tables.RulesByRemoteSet},
+			{attr: "project_id", in: tables.RulesByProject},
+			{attr: "tenant_id", in: tables.RulesByProject},
 		},
 		scope: func(v *view) iter.Seq[model.SecurityGroupRule] {
 			return both(tables.RulesByProject.By(v.r, string(v.who.ProjectID)), func(yield func(model.SecurityGroupRule) bool) {

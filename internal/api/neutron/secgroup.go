@@ -37,12 +37,13 @@ func init() {
 		from: func(r store.Reader, id string) iter.Seq[model.SecurityGroup] {
 			return records(tables.SecurityGroups.From(r, model.SecurityGroupID(id)))
 		},
+		back: backwards(tables.SecurityGroups),
 		gone: groupNotFound,
 		lookups: []lookup[model.SecurityGroup]{
 			{attr: "id", by: one(tables.SecurityGroups)},
-			{attr: "project_id", by: tables.GroupsByProject.By},
-			{attr: "tenant_id", by: tables.GroupsByProject.By},
-			{attr: "name", by: tables.GroupsByName.By},
+			{attr: "project_id", in: tables.GroupsByProject},
+			{attr: "tenant_id", in: tables.GroupsByProject},
+			{attr: "name", in: tables.GroupsByName},
 		},
 		scope: func(v *view) iter.Seq[model.SecurityGroup] {
 			return tables.GroupsByProject.By(v.r, string(v.who.ProjectID))

@@ -50,8 +50,8 @@ func init() {
 	d.name, d.plural, d.path = "segment", "segments", "segments"
 	d.gone = segmentNotFound
 	d.sees = func(*view, *model.Segment) bool { return false } // only who sees all
-	d.lookups = []lookup[model.Segment]{d.lookups[0], {attr: "network_id", by: tables.SegmentsByNetwork.By}, {attr: "name", by: tables.SegmentsByName.By},
-		{attr: "physical_network", by: tables.SegmentsByPhysical.By}}
+	d.lookups = []lookup[model.Segment]{d.lookups[0], {attr: "network_id", in: tables.SegmentsByNetwork}, {attr: "name", in: tables.SegmentsByName},
+		{attr: "physical_network", in: tables.SegmentsByPhysical}}
 	d.create, d.change, d.remove = adminOnly, adminOnly, adminOnly
 	d.missed = func(v *view) bool { p, _ := segmentProgress.Get(v.r, "networks"); return v.readsAll() && !p.Done }
 	d.before = func(w *work, _ *view) error { w.nameOldSegments(); return nil }

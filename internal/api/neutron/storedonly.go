@@ -22,12 +22,13 @@ func plain[K ~string, T any](t *store.Table[K, T], byProject *store.Index[K, T],
 		get:  func(r store.Reader, id string) (T, bool) { return t.Get(r, K(id)) },
 		put:  func(tx *store.Txn, o T) error { t.Put(tx, id(&o), o); return nil },
 		from: func(r store.Reader, id string) iter.Seq[T] { return records(t.From(r, K(id))) },
+		back: backwards(t),
 		sees: func(v *view, o *T) bool { return v.mine(std(o).Project) },
 		scope: func(v *view) iter.Seq[T] {
 			return byProject.By(v.r, string(v.who.ProjectID))
 		},
 		delete:  func(w *work, o T) error { t.Delete(w.tx, id(&o)); return nil },
-		lookups: []lookup[T]{{attr: "id", by: one(t)}, {attr: "project_id", by: byProject.By}, {attr: "tenant_id", by: byProject.By}},
+		lookups: []lookup[T]{{attr: "id", by: one(t)}, {attr: "project_id", in: byProject}, {attr: "tenant_id", in: byProject}},
 	}
 }
 

@@ -37,13 +37,14 @@ func init() {
 		from: func(r store.Reader, id string) iter.Seq[model.Subnet] {
 			return records(tables.Subnets.From(r, model.SubnetID(id)))
 		},
+		back: backwards(tables.Subnets),
 		gone: subnetNotFound,
 		lookups: []lookup[model.Subnet]{
 			{attr: "id", by: one(tables.Subnets)},
-			{attr: "network_id", by: tables.SubnetsByNetwork.By},
-			{attr: "name", by: tables.SubnetsByName.By},
-			{attr: "project_id", by: tables.SubnetsByProject.By},
-			{attr: "tenant_id", by: tables.SubnetsByProject.By},
+			{attr: "network_id", in: tables.SubnetsByNetwork},
+			{attr: "name", in: tables.SubnetsByName},
+			{attr: "project_id", in: tables.SubnetsByProject},
+			{attr: "tenant_id", in: tables.SubnetsByProject},
 		},
 		scope: func(v *view) iter.Seq[model.Subnet] {
 			return both(tables.SubnetsByProject.By(v.r, string(v.who.ProjectID)), func(yield func(model.Subnet) bool) {

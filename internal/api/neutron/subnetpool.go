@@ -44,15 +44,16 @@ func init() {
 		from: func(r store.Reader, id string) iter.Seq[model.SubnetPool] {
 			return records(tables.SubnetPools.From(r, model.SubnetPoolID(id)))
 		},
+		back: backwards(tables.SubnetPools),
 		gone: func(id string) *Error {
 			return fail(http.StatusNotFound, "SubnetPoolNotFound", "Subnet pool %s could not be found.", id)
 		},
 		lookups: []lookup[model.SubnetPool]{
 			{attr: "id", by: one(tables.SubnetPools)},
-			{attr: "name", by: tables.SubnetPoolsByName.By},
-			{attr: "address_scope_id", by: tables.SubnetPoolsByScope.By, keys: notEmpty},
-			{attr: "project_id", by: tables.SubnetPoolsByProject.By},
-			{attr: "tenant_id", by: tables.SubnetPoolsByProject.By},
+			{attr: "name", in: tables.SubnetPoolsByName},
+			{attr: "address_scope_id", in: tables.SubnetPoolsByScope, keys: notEmpty},
+			{attr: "project_id", in: tables.SubnetPoolsByProject},
+			{attr: "tenant_id", in: tables.SubnetPoolsByProject},
 		},
 		scope: func(v *view) iter.Seq[model.SubnetPool] {
 			return tables.SubnetPoolsByProject.By(v.r, string(v.who.ProjectID))

@@ -31,15 +31,16 @@ func init() {
 		from: func(r store.Reader, id string) iter.Seq[model.Trunk] {
 			return records(tables.Trunks.From(r, model.TrunkID(id)))
 		},
+		back: backwards(tables.Trunks),
 		gone: func(id string) *Error {
 			return fail(http.StatusNotFound, "TrunkNotFound", "Trunk %s could not be found.", id)
 		},
 		lookups: []lookup[model.Trunk]{
 			{attr: "id", by: one(tables.Trunks)},
-			{attr: "port_id", by: tables.TrunksByPort.By},
-			{attr: "name", by: tables.TrunksByName.By},
-			{attr: "project_id", by: tables.TrunksByProject.By},
-			{attr: "tenant_id", by: tables.TrunksByProject.By},
+			{attr: "port_id", in: tables.TrunksByPort},
+			{attr: "name", in: tables.TrunksByName},
+			{attr: "project_id", in: tables.TrunksByProject},
+			{attr: "tenant_id", in: tables.TrunksByProject},
 		},
 		scope:  func(v *view) iter.Seq[model.Trunk] { return tables.TrunksByProject.By(v.r, string(v.who.ProjectID)) },
 		sees:   func(v *view, t *model.Trunk) bool { return v.mine(t.Project) },
