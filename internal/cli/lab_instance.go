@@ -28,20 +28,28 @@ func newLabInstanceAddCommand(f *labFlags) *cobra.Command {
 	var o lab.AddOptions
 	var out *output
 	c := &cobra.Command{
-		Use:   "add NAME --network NET --node NODE",
+		Use:   "add NAME --network NET --node NODE | add NAME --port PORT",
 		Short: "Add an instance to a network on a node",
 		Long: "Makes a port through the Neutron API and binds it to the node as Nova does, plugs\n" +
 			"the instance, waits until the port is ACTIVE and lets the instance ask for its\n" +
-			"address. An instance that is there already is completed.",
+			"address. An instance that is there already is completed. With --port it is plugged for\n" +
+			"a port that is there and bound to a node, as another Neutron's are; that port stays\n" +
+			"when the instance is removed.",
 		Example: "  sudo nagare lab instance add vm01 --network net01 --node compute\n" +
 			"  sudo nagare lab instance add web --network net01 --node compute --security-group web\n" +
 			"  sudo nagare lab instance add vm01 --network net01 --node compute --ssh\n" +
 			"  sudo nagare lab instance add vm03 --network net01 --node compute --vm\n" +
-			"  sudo nagare lab instance add vm04 --network net01 --node compute --vm=libvirt",
+			"  sudo nagare lab instance add vm04 --network net01 --node compute --vm=libvirt\n" +
+			"  sudo nagare lab instance add vm05 --port 178a8b99-17b3-4a0e-97b3-b5b02bc3e2b3",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
 				return err
+			}
+			for _, name := range []string{"network", "node"} {
+				if o.Port == "" && !c.Flags().Changed(name) {
+					return usagef("required flag --%s is not set; or give --port, a port that is there", name)
+				}
 			}
 			l, err := f.open(c)
 			if err != nil {
@@ -64,10 +72,9 @@ func newLabInstanceAddCommand(f *labFlags) *cobra.Command {
 	c.Flags().StringVar(&o.VM, "vm", "", "make it a virtual machine with an SSH server, same login: `uml` (User-Mode Linux, image by scripts/guest.sh), or libvirt (QEMU that libvirt plugs, image by scripts/guest.sh libvirt)")
 	c.Flags().Lookup("vm").NoOptDefVal = lab.VMUserMode
 	c.Flags().StringSliceVar(&o.SecurityGroups, "security-group", nil, "name or id of a security group of demo's, for a new port (default: the group default)")
-	for _, required := range []string{"network", "node"} {
-		if err := c.MarkFlagRequired(required); err != nil {
-			panic(err) // a flag that is declared above
-		}
+	c.Flags().StringVar(&o.Port, "port", "", "id of a port that is there and bound to a node of the lab")
+	for _, other := range []string{"network", "node", "security-group", "vm"} {
+		c.MarkFlagsMutuallyExclusive("port", other)
 	}
 	out = addOutputFlag(c)
 	return c

@@ -52,18 +52,20 @@ func TestEveryCommandShowsAnExample(t *testing.T) {
 
 func TestLabUsageErrors(t *testing.T) {
 	for args, says := range map[string]string{
-		"lab up --nodes compute":              `must be "controller"`,
-		"lab up --host-ip 10.0.0.1":           "loopback",
-		"lab up --name UPPER":                 "lab name",
-		"lab run walkthrough --until 7":       "the steps are 0 to 3",
-		"lab run walkthrough --ids mine":      "generated or recorded",
-		"lab status -o xml":                   "table or json",
-		"lab instance add vm01":               "required flag",
-		"lab instance rm":                     "accepts 1 arg",
-		"lab openrc root":                     `invalid argument "root"`,
-		"lab exec controller --":              "no command",
-		"lab forward --netns x":               "required flag",
-		"node dhcp --log-level loud --node a": "log level",
+		"lab up --nodes compute":               `must be "controller"`,
+		"lab up --host-ip 10.0.0.1":            "loopback",
+		"lab up --name UPPER":                  "lab name",
+		"lab run walkthrough --until 7":        "the steps are 0 to 3",
+		"lab run walkthrough --ids mine":       "generated or recorded",
+		"lab status -o xml":                    "table or json",
+		"lab instance add vm01":                "required flag",
+		"lab instance add vm01 --network n":    "--port",
+		"lab instance add a --port p --node n": "were all set",
+		"lab instance rm":                      "accepts 1 arg",
+		"lab openrc root":                      `invalid argument "root"`,
+		"lab exec controller --":               "no command",
+		"lab forward --netns x":                "required flag",
+		"node dhcp --log-level loud --node a":  "log level",
 	} {
 		t.Run(args, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

@@ -24,6 +24,9 @@ type AddOptions struct {
 	Name    string
 	Network string // name or id
 	Node    string
+	// Port is a port that is there and bound, as another Neutron's are: the instance is plugged where that is, in place of Network and Node,
+	// and the port stays when the instance is removed.
+	Port string
 	// SecurityGroups of a port that is made, by name or id; nil: the project's default group. A port that exists keeps its own.
 	SecurityGroups []string
 	// SSH gives the instance an SSH server; one that has it keeps it.
@@ -54,7 +57,7 @@ type Added struct {
 	LeaseTook time.Duration `json:"lease_took"`
 }
 
-// AddInstance makes a port as Nova does, plugs an instance into the node's
+// AddInstance makes a port as Nova does, or takes the one that it is given, plugs an instance into the node's
 // br-int, waits until the port is ACTIVE, and lets the instance ask for its
 // address. An instance that is there already is completed.
 func (l *Lab) AddInstance(ctx context.Context, o AddOptions) (*Added, error) {
@@ -89,11 +92,11 @@ func (l *Lab) AddInstance(ctx context.Context, o AddOptions) (*Added, error) {
 	if err := l.plug(ctx, s, inst); err != nil {
 		return nil, fmt.Errorf("instance %s: %w", inst.Name, err)
 	}
-	demo, err := l.connect(ctx, s, "demo")
+	admin, err := l.connect(ctx, s, "admin")
 	if err != nil {
 		return nil, err
 	}
-	if err := waitActive(ctx, demo, inst.PortID); err != nil {
+	if err := waitActive(ctx, admin, inst.PortID); err != nil {
 		return nil, fmt.Errorf("instance %s: %w", inst.Name, err)
 	}
 	lease, took, err := l.lease(ctx, inst)
@@ -127,6 +130,12 @@ func (l *Lab) prepare(ctx context.Context, s *State, o AddOptions) (Instance, er
 	}
 	if _, taken := s.node(o.Name); taken {
 		return none, fmt.Errorf("instance name %q: is the name of a node", o.Name)
+	}
+	if o.Port != "" {
+		return l.adopt(ctx, s, o)
+	}
+	if s.Config.Northbound == northboundODL {
+		return none, fmt.Errorf("instance %s: another Neutron makes the ports of lab %s: give one that is there by --port", o.Name, l.Name)
 	}
 	if _, ok := s.node(o.Node); !ok {
 		return none, fmt.Errorf("node %q: the lab has %s", o.Node, nodeNames(s))
@@ -167,6 +176,34 @@ func (l *Lab) prepare(ctx context.Context, s *State, o AddOptions) (Instance, er
 	}
 	inst.PortID, inst.MAC = port.ID, port.MAC
 	return inst, nil
+}
+
+// adopt finds the port that an instance is to be plugged for. It is somebody else's, so it is not changed.
+func (l *Lab) adopt(ctx context.Context, s *State, o AddOptions) (Instance, error) {
+	none := Instance{}
+	admin, err := l.connect(ctx, s, "admin")
+	if err != nil {
+		return none, err
+	}
+	port, err := admin.port(ctx, o.Port)
+	if err != nil {
+		return none, err
+	}
+	if _, ok := s.node(port.HostID); !ok {
+		return none, fmt.Errorf("port %s: is bound to %q, and the lab has %s: bind it to one of these (binding:host_id)", o.Port, port.HostID, nodeNames(s))
+	}
+	if old, ok := s.instance(o.Name); ok && old.PortID != port.ID {
+		return none, fmt.Errorf("instance %s: has port %s already: remove it first with 'nagare lab instance rm %s'", o.Name, old.PortID, o.Name)
+	}
+	network, err := byID(ctx, admin, port.NetworkID)
+	if err != nil {
+		return none, err
+	}
+	if network == nil {
+		return none, fmt.Errorf("port %s: its network %s does not exist", o.Port, port.NetworkID)
+	}
+	return Instance{Name: o.Name, Node: port.HostID, Network: network.ID, MTU: network.MTU, SSH: o.SSH, DeviceID: port.DeviceID, PortID: port.ID,
+		MAC: port.MAC, KeepPort: true}, nil
 }
 
 // groupIDs finds security groups by name or id.
@@ -287,7 +324,7 @@ func (l *Lab) join(ctx context.Context, inst Instance) error {
 // quoteOVS writes a string so that ovs-vsctl does not read a colon as a pair.
 func quoteOVS(s string) string { return `"` + s + `"` }
 
-// RemoveInstance unplugs the instance, removes it and deletes its port.
+// RemoveInstance unplugs the instance, removes it and deletes its port, unless that is somebody else's.
 func (l *Lab) RemoveInstance(ctx context.Context, name string) error {
 	if err := Require(); err != nil {
 		return err
@@ -308,12 +345,14 @@ func (l *Lab) RemoveInstance(ctx context.Context, name string) error {
 	if err := l.unplug(ctx, s, inst); err != nil {
 		return fmt.Errorf("instance %s: %w", name, err)
 	}
-	admin, err := l.connect(ctx, s, "admin")
-	if err != nil {
-		return err
-	}
-	if err := admin.deletePort(ctx, inst.PortID); err != nil {
-		return err
+	if !inst.KeepPort {
+		admin, err := l.connect(ctx, s, "admin")
+		if err != nil {
+			return err
+		}
+		if err := admin.deletePort(ctx, inst.PortID); err != nil {
+			return err
+		}
 	}
 	s.dropInstance(name)
 	return l.disclaim(s, l.namespace(name))

@@ -82,6 +82,8 @@ type Instance struct {
 	SSH      bool   `json:"ssh,omitempty"`     // it has an SSH server
 	VM       bool   `json:"vm,omitempty"`      // it is a virtual machine
 	Libvirt  bool   `json:"libvirt,omitempty"` // and one of libvirt's
+	// KeepPort says that its port was there before it and stays after it.
+	KeepPort bool `json:"keep_port,omitempty"`
 }
 
 // Tap is the name of the instance's interface on its node.

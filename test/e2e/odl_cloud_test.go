@@ -115,6 +115,14 @@ func TestOpenDaylight(t *testing.T) {
 	c.sent()
 	c.pings(controller, address)
 
+	// An instance of the laboratory for a port of the other Neutron, which outlives it.
+	vm03 := n.Boot(odlTenant, "vm03", sub, "", controller, group)
+	c.sent()
+	c.must(c.lab("instance", "add", "vm03", "--port", vm03)...)
+	c.pings("vm01", c.leased("vm03"))
+	c.must(c.lab("instance", "rm", "vm03")...)
+	c.judged()
+
 	c.part("FullSync", func(s *site) { c.with(s).fullSync() })
 	c.part("Killed", func(s *site) { c.with(s).killed() })
 	c.part("Strangers", func(s *site) { c.with(s).strangers() })

@@ -105,6 +105,11 @@ func TestPortUpdate(t *testing.T) {
 	if p := w.show("ports", portB); p["project_id"] != tenant || p["tenant_id"] != tenant {
 		t.Errorf("P8: %v", p)
 	}
+	// The network's own services are trusted, and it is shown what was asked.
+	w.do("POST", "/ports", portBody(fipPort, "fa:16:3e:00:00:0f", "10.0.0.15", `,"device_owner":"network:dhcp","device_id":"OpenDaylight-`+subA+`"`), 201)
+	if p := w.show("ports", fipPort); w.port(fipPort).PortSecurity || p["port_security_enabled"] != true {
+		t.Errorf("a port for DHCP is filtered: %v, shown as %v", w.port(fipPort).PortSecurity, p["port_security_enabled"])
+	}
 	w.do("DELETE", "/ports/"+portA, "", 204)
 	w.wantFlows("P11", false, "compute", macA)
 	w.do("DELETE", "/ports/"+portA, "", 404)
