@@ -313,6 +313,32 @@ func TestLogIsAway(t *testing.T) {
 	w.expect(event(Plugged, completed), event(Unplugged, completed))
 }
 
+// TestNothingToTell: commits of which Nova hears nothing are not read again and again at each start.
+func TestNothingToTell(t *testing.T) {
+	w := begin(t, store.NewMemory(store.Limits{}).Log(), newFake())
+	first, _ := told.Get(w.st.Snapshot(), toldKey)
+	watch := w.st.Watch()
+	defer watch.Close()
+	for range rememberEvery {
+		w.commit(func(tx *store.Txn) {
+			n, _ := tables.Networks.Get(tx, "n")
+			n.ID, n.RevisionNo = "n", n.RevisionNo+1
+			tables.Networks.Put(tx, n.ID, n)
+		})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		snap, _, err := watch.Next(ctx)
+		if err != nil {
+			t.Fatalf("after %d commits it is not noted that Nova need not hear of them: %v", rememberEvery, err)
+		}
+		if last, _ := told.Get(snap, toldKey); last.Revision >= first.Revision+rememberEvery {
+			return
+		}
+	}
+}
+
 // fickleLog is a log whose entries cannot be read for some times.
 type fickleLog struct {
 	store.Log
