@@ -36,10 +36,8 @@ var excused = map[string]string{
 	"floating ip pool list":       "of Nova's own network service, which is no more; refused by the client where there is Neutron",
 	"network agent delete":        "agents are the connected nodes; refused",
 	"network onboard subnets":     "subnet onboarding is not served",
-	"floating ip port forwarding": "not served yet",
 	"local ip":                    "not served yet",
 	"network l3 conntrack helper": "not served yet",
-	"network segment":             "not served yet",
 }
 
 // excusedOptions are options that no script gives, as "command --option", or "--option" of every command that is in
@@ -53,7 +51,6 @@ var excusedOptions = map[string]string{
 	"--numa-policy":             "port-numa-affinity-policy is not served",
 	"--device-profile":          "port-device-profile is not served",
 	"--data-plane-status":       "data-plane-status is not served",
-	"--network-segment":         "segments are not served yet",
 	"--transparent-vlan":        "vlan-transparent is not served",
 	"--no-transparent-vlan":     "vlan-transparent is not served",
 	"--centralized":             "routers are distributed; refused",
