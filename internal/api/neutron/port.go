@@ -467,7 +467,7 @@ func dnsAssignment(v *view, p *model.Port) any {
 		return emptyArray
 	}
 	b := jsonbody.Raw{'['}
-	for i, f := range p.FixedIPs {
+	for i, f := range inOrder(p.FixedIPs) {
 		if i > 0 {
 			b = append(b, ',')
 		}
