@@ -55,8 +55,9 @@ type attempt struct{ user, source, pair uint64 }
 type counter struct {
 	key   uint64
 	fails int
-	last  time.Time // of the failures; of the successes if it is a pair
+	last  time.Time // of the failures
 	until time.Time // locked
+	right time.Time // of a pair: when it was right last
 }
 
 func newGuard() *guard {
@@ -110,7 +111,7 @@ func (g *guard) check(a attempt, now time.Time) error {
 
 // counters gives those that an attempt falls under, nil where there is none yet.
 func (g *guard) counters(a attempt, now time.Time) [2]*counter {
-	if p := g.good.get(a.pair); p != nil && now.Sub(p.last) < knownFor {
+	if p := g.good.get(a.pair); p != nil && now.Sub(p.right) < knownFor {
 		return [2]*counter{p}
 	}
 	return [2]*counter{g.bad.get(a.user), g.bad.get(a.source)}
@@ -120,16 +121,12 @@ func (g *guard) counters(a attempt, now time.Time) [2]*counter {
 func (g *guard) failed(a attempt, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if p := g.good.get(a.pair); p != nil && now.Sub(p.last) < knownFor {
+	if p := g.good.get(a.pair); p != nil && now.Sub(p.right) < knownFor {
 		p.fail(now, freePerPair)
 		return
 	}
-	u := g.bad.touch(a.user)
-	u.fail(now, freePerUser)
-	u.last = now
-	s := g.bad.touch(a.source)
-	s.fail(now, freePerSource)
-	s.last = now
+	g.bad.touch(a.user).fail(now, freePerUser)
+	g.bad.touch(a.source).fail(now, freePerSource)
 }
 
 // passed forgets the failures of the user. Those of the source stay: else somebody with an account of his own could guess at
@@ -138,14 +135,14 @@ func (g *guard) passed(a attempt, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.bad.drop(a.user)
-	p := g.good.touch(a.pair)
-	*p = counter{key: a.pair, last: now}
+	*g.good.touch(a.pair) = counter{key: a.pair, right: now}
 }
 
 func (c *counter) fail(now time.Time, free int) {
 	if now.Sub(c.last) > forgetAfter && now.After(c.until) {
 		c.fails = 0
 	}
+	c.last = now
 	if c.fails++; c.fails > free {
 		c.until = now.Add(min(lockMost, lockFirst<<min(c.fails-free-1, 16)))
 	}

@@ -188,6 +188,10 @@ func read(data []byte) ([]entry, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("neither YAML nor JSON: %w", err)
 	}
+	var more yaml.Node
+	if err := dec.Decode(&more); !errors.Is(err, io.EOF) { // what it forbids would not be
+		return nil, errors.New("a second document begins in it; put all rules into one")
+	}
 	root := &doc
 	if root.Kind == yaml.DocumentNode {
 		root = root.Content[0]

@@ -19,3 +19,17 @@ func TestLimits(t *testing.T) {
 		t.Errorf("one that just fits: %v", err)
 	}
 }
+
+// TestOneDocument: a file's second document is refused, whatever is in it: what it forbids would be allowed.
+func TestOneDocument(t *testing.T) {
+	for _, second := range []string{"create_network: '!'\n", "", "[", "null\n"} {
+		if _, err := Load([]byte("get_network: '!'\n---\n"+second), known); err == nil || !strings.Contains(err.Error(), "second document") {
+			t.Errorf("%q: %v", second, err)
+		}
+	}
+	for _, file := range []string{"---\nget_network: '!'\n", "get_network: '!'\n...\n"} {
+		if _, err := Load([]byte(file), known); err != nil {
+			t.Errorf("%q: %v", file, err)
+		}
+	}
+}
