@@ -49,6 +49,7 @@ type Server struct {
 	api   *neutron.API
 	users identity.Users
 	dhcp  *dhcpFeed
+	told  *secLog        // nil in classic
 	edge  *edge.Edge     // nil in classic
 	nova  *nova.Notifier // nil: there is no Nova to tell
 	odl   http.Handler
@@ -85,6 +86,9 @@ func Serve(ctx context.Context, cfg Config) error {
 			s.log.Error("store not closed cleanly", "error", err)
 		}
 	}()
+	if s.cfg.Profile != classic {
+		s.told = newSecLog(s.cfg.SecurityLog, s.cfg.SecurityLogTotal, logs.logger("security"))
+	}
 	s.hub = southbound.New(s.southbound(logs.logger("southbound")))
 	s.dhcp = newDHCPFeed(st, s.cfg.DNSDomain)
 	if err := s.openAPIs(ctx, logs); err != nil {
@@ -108,12 +112,18 @@ func (s *Server) southbound(log *slog.Logger) southbound.Config {
 		return c
 	}
 	c.NativeDHCP, c.FabricLLDP = s.cfg.DHCP == nativeDHCP, true
-	c.Rules = netvirt.Standard(netvirt.Options{NativeDHCP: c.NativeDHCP, FlowTunnels: s.cfg.TunnelMode == "flow", PuntRate: uint32(s.cfg.PuntRate)})
+	c.Rules = netvirt.Standard(netvirt.Options{NativeDHCP: c.NativeDHCP, FlowTunnels: s.cfg.TunnelMode == "flow", PuntRate: uint32(s.cfg.PuntRate),
+		LogLimit: netvirt.LogLimit{Rate: uint32(s.cfg.SecurityLogRate), Burst: uint32(s.cfg.SecurityLogBurst)}})
 	s.edge = edge.New(edge.Config{Store: s.store, Log: log, Emit: s.emit})
 	c.Follower = s.edge
 	c.Answer = func(snap *store.Snapshot, p southbound.Punted) [][]byte {
 		packet := punt.Packet{Node: p.Node, Kind: p.Kind, Port: p.PortKey, Data: p.Data,
 			InPort: p.InPort, Origin: p.Origin, TunID: p.TunID, NextHop: p.NextHop, MTU: p.MTU, Domain: s.cfg.DNSDomain}
+		if pipeline.IsLogged(p.Kind) {
+			packet.DstPort, packet.Rule = p.DstPort, p.Rule
+			s.told.note(snap, packet)
+			return nil
+		}
 		s.edge.Punted(snap, &packet)
 		return punt.Answer(snap, packet)
 	}
@@ -218,6 +228,9 @@ func (s *Server) run(ctx context.Context, logs *logs) error {
 	}
 	g.Go(func() error { return s.hub.Run(ctx) })
 	g.Go(func() error { return s.dhcp.run(ctx) })
+	if s.told != nil {
+		g.Go(func() error { return s.told.run(ctx) })
+	}
 	if s.edge != nil {
 		g.Go(func() error { return s.edge.Run(ctx) })
 	}

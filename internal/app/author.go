@@ -37,6 +37,9 @@ func nameOf(r store.Reader, kind, id string) string {
 		if v, ok := tables.PortForwardings.Get(r, model.PortForwardingID(id)); ok {
 			return fmt.Sprintf("%s %s to %s %s", v.Protocol, v.External, v.Fixed, v.Internal)
 		}
+	case "log":
+		v, _ := tables.Logs.Get(r, model.LogID(id))
+		return v.Name
 	case "security-group":
 		v, _ := tables.SecurityGroups.Get(r, model.SecurityGroupID(id))
 		return v.Name
@@ -126,6 +129,8 @@ func commitOf(r store.Reader, kind, id string) *admin.Commit {
 		info, ok = tables.FloatingIPs.Info(r, model.FloatingIPID(id))
 	case "port-forwarding":
 		info, ok = tables.PortForwardings.Info(r, model.PortForwardingID(id))
+	case "log":
+		info, ok = tables.Logs.Info(r, model.LogID(id))
 	case "security-group":
 		info, ok = tables.SecurityGroups.Info(r, model.SecurityGroupID(id))
 	case "security-group-rule":

@@ -28,6 +28,10 @@ type Config struct {
 	DHCP                  string   `yaml:"dhcp" help:"native (answered by the server) or port (an interface of a network node); default native, in classic port"`
 	TunnelMode            string   `yaml:"tunnel-mode" help:"mesh (a tunnel port for each peer) or flow (one, standard profile only)"`
 	PuntRate              int      `yaml:"punt-rate" help:"packets per second that a port may send to the server, of each kind (standard profile)"`
+	SecurityLog           string   `yaml:"security-log" help:"file that records of security group logs are appended to, a line of JSON each; opened anew on SIGHUP; default: the server's log"`
+	SecurityLogRate       int      `yaml:"security-log-rate" help:"packets per second of each port that are recorded, of accepted and of dropped ones each"`
+	SecurityLogBurst      int      `yaml:"security-log-burst" help:"how many of them may come at once"`
+	SecurityLogTotal      int      `yaml:"security-log-total" help:"records per second of all ports together"`
 	ServerName            string   `yaml:"server-name" help:"name of this server in device ids of DHCP ports it answers for (default: the host's name)"`
 	ListenIP              string   `yaml:"listen-ip" help:"address of every listener"`
 	PublicHost            string   `yaml:"public-host" help:"host that the service catalog names (default: the listen address)"`
@@ -96,7 +100,7 @@ func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Secon
 
 // Defaults is the configuration that nothing was said about.
 func Defaults() Config {
-	return Config{DataDir: "/var/lib/nagare", Profile: standard, TunnelMode: "mesh", PuntRate: netvirt.DefaultPuntRate, MaxAddressPairs: neutron.DefaultAddressPairs, ListenIP: "127.0.0.1", NeutronPort: 9696, IdentityPort: 5000,
+	return Config{DataDir: "/var/lib/nagare", Profile: standard, TunnelMode: "mesh", PuntRate: netvirt.DefaultPuntRate, SecurityLogRate: int(netvirt.DefaultLogLimit.Rate), SecurityLogBurst: int(netvirt.DefaultLogLimit.Burst), SecurityLogTotal: 1000, MaxAddressPairs: neutron.DefaultAddressPairs, ListenIP: "127.0.0.1", NeutronPort: 9696, IdentityPort: 5000,
 		AdminPort: 8181, OVSDBPort: 6640, OpenFlowPort: 6653, Enrol: "auto", Northbound: neutronMaster, Auth: "builtin", KeystoneUser: "neutron", KeystoneProject: "service", KeystoneDomain: "Default", Region: "RegionOne", NovaStatusEvents: true, NovaDataEvents: true, LogLevel: "info", LogFormat: "text",
 		Audit: 30, LLDP: 5, GatewayGrace: 30,
 		FlatNetworks: []string{"*"}, TenantTypes: []string{"vxlan"}, VNIRanges: []string{"1:16777215"}, GeneveRanges: []string{"1:16777215"}, GRERanges: []string{"1:4294967295"},
@@ -208,6 +212,11 @@ func (c *Config) completeProfile() (faults []error) {
 	}
 	if c.PuntRate < 1 || c.PuntRate > maxPuntRate {
 		bad("punt-rate %d: want 1 to %d packets per second", c.PuntRate, maxPuntRate)
+	}
+	for name, n := range map[string]int{"security-log-rate": c.SecurityLogRate, "security-log-burst": c.SecurityLogBurst, "security-log-total": c.SecurityLogTotal} {
+		if n < 1 || n > maxPuntRate {
+			bad("%s %d: want 1 to %d", name, n, maxPuntRate)
+		}
 	}
 	if c.ServerName == "" {
 		name, err := os.Hostname()

@@ -44,6 +44,8 @@ var (
 	mDrift      = desc("node_drift_healed_total", "Flows put right by audits.", "node")
 	mNodeFaults = desc("node_faults", "Objects in fault on the node.", "node")
 	mPunts      = desc("node_punts_total", "Packets that the node's ports sent up to be answered, by what became of them.", "node", "result")
+	mUnlogged   = desc("node_security_log_lost_total", "Packets that meters (as of the last comparison) or full queues kept from security logs.", "node")
+	mSecLog     = desc("security_log_records_total", "Records of security logs, by what became of them: written, limited by security-log-total, or lost.", "result")
 	mZones      = desc("node_zones_waiting", "Connection tracking zones of ports that are gone, which wait to be flushed.", "node")
 	mQueue      = desc("store_queue", "Transactions that wait for the writer.")
 	mCommits    = desc("store_commits_total", "Transactions made durable.")
@@ -98,7 +100,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		count(mPunts, n.Punts.Unanswered, id, "unanswered")
 		count(mPunts, n.Punts.Dropped, id, "dropped")
 		count(mPunts, n.Punts.Failed, id, "failed")
+		count(mUnlogged, n.Punts.Unlogged, id)
 		gauge(mZones, float64(n.Zones), id)
+	}
+	if l := c.s.told; l != nil {
+		count(mSecLog, l.written.Load(), "written")
+		count(mSecLog, l.limited.Load(), "limited")
+		count(mSecLog, l.lost.Load(), "lost")
 	}
 	st := c.s.store.Stats()
 	gauge(mQueue, float64(st.Waiting))

@@ -44,8 +44,9 @@ func (f *fabric) verdict(l *leg) admin.TraceVerdict {
 	case len(l.left) > 0:
 		v.Result, v.Arrived, v.Node = admin.TraceLeft, l.sent.target == "", string(l.last.at.id)
 		v.Text = fmt.Sprintf("leaves node %s by physical network %s", l.last.at.id, l.left[len(l.left)-1])
-	case len(l.out.Arrivals) > 0:
-		a := l.out.Arrivals[len(l.out.Arrivals)-1]
+	case len(answerable(l.out.Arrivals)) > 0:
+		all := answerable(l.out.Arrivals)
+		a := all[len(all)-1]
 		v.Result, v.Node, v.Table = admin.TracePunted, a.Switch, pipeline.TableID(a.Table).String()
 		v.Text = fmt.Sprintf("goes from table %s on node %s to the server%s", v.Table, a.Switch, puntText(a.Punt))
 	default:
@@ -75,6 +76,16 @@ var puntWords = map[byte]string{
 	pipeline.PuntNeighbour: ", which learns a link address from it",
 }
 
+// answerable are the arrivals but for copies for security logs.
+func answerable(as []sim.Arrival) (out []sim.Arrival) {
+	for _, a := range as {
+		if kind, ours := pipeline.ParseUserdata(a.Userdata); !ours || !pipeline.IsLogged(kind) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
 func puntText(k sim.Punt) string {
 	if kind, ours := pipeline.ParseUserdata(k.Userdata); ours {
 		return puntWords[kind]
@@ -96,6 +107,9 @@ func (f *fabric) dropped(l *leg, v *admin.TraceVerdict) {
 		visit := &l.out.Visits[i]
 		if steps := visit.Result.Steps; len(visit.Result.Outputs) == 0 && len(steps) > 0 {
 			s := &steps[len(steps)-1]
+			if t := pipeline.TableID(s.Table); len(steps) > 1 && (t == pipeline.EgressDrop || t == pipeline.IngressDrop) {
+				s = &steps[len(steps)-2] // which tells why
+			}
 			v.Node, v.Table = visit.Switch, pipeline.TableID(s.Table).String()
 			why, remedy := f.why(l, visit.Switch, s)
 			v.Text, v.Remedy = fmt.Sprintf("dropped in table %s on node %s: %s", v.Table, visit.Switch, why), remedy

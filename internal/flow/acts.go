@@ -41,6 +41,11 @@ func Punt(userdata []byte, meter uint32) Act {
 	return Action(openflow.Controller2{MaxLen: openflow.MaxLenNoBuffer, Reason: openflow.ReasonAction, Userdata: userdata, MeterID: meter})
 }
 
+// PuntHead is Punt of no more than the first n octets of the packet.
+func PuntHead(userdata []byte, meter uint32, n uint16) Act {
+	return Action(openflow.Controller2{MaxLen: n, Reason: openflow.ReasonAction, Userdata: userdata, MeterID: meter})
+}
+
 // OutputReg sends the packet to the port whose number src holds.
 func OutputReg(src Sub) Act {
 	return Action(openflow.OutputReg{Src: src, MaxLen: openflow.MaxLenNoBuffer})
@@ -281,3 +286,6 @@ func SetCTMarkBits(ofs, n int, v uint64) Act { return Load(openflow.FieldCTMark.
 func LabelRule(reg int) Act {
 	return Move(openflow.Reg(reg).All(), openflow.FieldCTLabel.Range(0, 32))
 }
+
+// SetCTLabelBit sets one bit of the connection's label, inside Track.Exec.
+func SetCTLabelBit(n int) Act { return Load(openflow.FieldCTLabel.Range(n, 1), 1) }

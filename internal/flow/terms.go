@@ -222,6 +222,16 @@ func CTLabel(v, mask [16]byte) Term {
 	return t
 }
 
+// CTLabelBit matches one bit of the connection's label.
+func CTLabelBit(n int, set bool) Term {
+	var v, mask [16]byte
+	mask[15-n/8] = 1 << (n % 8)
+	if set {
+		v = mask
+	}
+	return CTLabel(v, mask)
+}
+
 // ConjID matches packets that satisfied every clause of this conjunction.
 func ConjID(id uint32) Term { return onConjID.u32(id) }
 

@@ -20,13 +20,15 @@ type Slot struct {
 	Freed  time.Time `json:"freed,omitzero"`
 }
 
-// MaxSlot is the highest slot of a node, and so the highest number of ports and gateways on it: zones are 16 bits wide, each
-// slot has two, the low 4,096 are kept for services of the node and some at the top for what is to come.
-const MaxSlot = 30000
+// MaxSlot is the highest slot of a node, and so the highest number of ports and gateways on it: the meters of all slots have
+// numbers below 200,000, which is what Linux' datapath takes. Zones have room for more: each slot has two, the low 4,096 are kept for
+// services of the node and some at the top for what is to come.
+const MaxSlot = 19998
 
 const (
+	zoneSlots   = 30000
 	zoneBase    = 4095
-	natZoneBase = zoneBase + MaxSlot
+	natZoneBase = zoneBase + zoneSlots
 )
 
 // Zone is the conntrack zone of the slot's security groups, 4096 to 34095.
@@ -77,13 +79,37 @@ const (
 	qosMeters
 )
 
-// qosMeterBase is above the meters of all slots.
-const qosMeterBase = (MaxSlot + 1) * uint32(puntKinds)
+// qosMeterBase is above the meters for punts of as many slots as have zones.
+const qosMeterBase = (zoneSlots + 1) * uint32(puntKinds)
 
-// QosMeter is the id of the slot's meter for a limit, below 2^18, which is what Open vSwitch's userspace datapath has.
+// QosMeter is the id of the slot's meter for a limit.
 func (s Slot) QosMeter(m QosMeter) uint32 {
 	return qosMeterBase + s.Number*uint32(qosMeters) + uint32(m)
 }
+
+// LogMeter is a meter that a port has for its security logs, so that a flood of what is dropped hides nothing that is accepted.
+type LogMeter uint8
+
+// The meters of security logs.
+const (
+	LogMeterAccept LogMeter = iota
+	LogMeterDrop
+	logMeters
+)
+
+// logMeterBase is above the meters for punts of all slots, in the room that those beyond MaxSlot would have.
+const logMeterBase = (MaxSlot + 1) * uint32(puntKinds)
+
+// LogMeter is the id of the slot's meter for a security log, from 79,998 up; 0 if it has none, because its number is beyond MaxSlot.
+func (s Slot) LogMeter(m LogMeter) uint32 {
+	if s.Number > MaxSlot {
+		return 0
+	}
+	return logMeterBase + s.Number*uint32(logMeters) + uint32(m)
+}
+
+// IsLogMeter reports whether a meter is one of security logs.
+func IsLogMeter(id uint32) bool { return id >= logMeterBase && id < qosMeterBase }
 
 // FormerSet is the set of groups that a port wore before its present one. Its flows stay on the port's node until packets that
 // a switch has already taken for it are through, so that a change of groups loses none.

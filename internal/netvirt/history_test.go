@@ -132,7 +132,7 @@ func step(t *rapid.T, tx *store.Txn) {
 	port := rapid.SampledFrom(worldPorts).Draw(t, "port")
 	group := rapid.SampledFrom(worldGroups).Draw(t, "group")
 	i := slices.Index(worldPorts, port)
-	switch op := rapid.IntRange(0, 13).Draw(t, "op"); op {
+	switch op := rapid.IntRange(0, 14).Draw(t, "op"); op {
 	case 0: // node appears, gets or loses its tunnel address
 		n := model.Node{ID: node, NodePlane: model.NodePlane{Key: model.Key(1 + slices.Index(worldNodes, string(node)))}}
 		if rapid.IntRange(0, 3).Draw(t, "addressed") > 0 {
@@ -228,6 +228,21 @@ func step(t *rapid.T, tx *store.Txn) {
 		if err := alloc.PutPort(tx, p); err != nil {
 			t.Fatal(err)
 		}
+	case 14: // a security log comes, changes or goes
+		id := model.LogID(rapid.SampledFrom([]string{"l1", "l2"}).Draw(t, "log"))
+		l := model.LogPlane{Event: rapid.SampledFrom([]model.LogEvent{model.LogAll, model.LogAccept, model.LogDrop}).Draw(t, "event"), Enabled: true}
+		switch rapid.IntRange(0, 4).Draw(t, "scope") {
+		case 0:
+			tables.Logs.Delete(tx, id)
+			return
+		case 1:
+			l.Group = group
+		case 2:
+			l.Port = port
+		case 3:
+			l.Enabled = false
+		}
+		tables.Logs.Put(tx, id, model.Log{ID: id, LogPlane: l})
 	case 12:
 		tables.Rules.Delete(tx, model.SecurityGroupRuleID(fmt.Sprintf("r%d", rapid.IntRange(1, 4).Draw(t, "rule"))))
 	}

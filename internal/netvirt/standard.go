@@ -21,6 +21,8 @@ type Options struct {
 	FlowTunnels bool
 	// PuntRate is how many packets per second a port may send to the controller, of each kind.
 	PuntRate uint32
+	// LogLimit bounds what security logs cost; zero: DefaultLogLimit.
+	LogLimit LogLimit
 }
 
 // DefaultPuntRate is far above what a client needs and far below what the controller bears.

@@ -14,16 +14,19 @@ import (
 // aclSide is one direction through the tables of security: what an instance sends, or what is sent to it. Both directions
 // have the same tables.
 type aclSide struct {
-	check, state, rules, commit, next pipeline.TableID
-	set, zone                         int                          // registers: the port's set of groups, its zone
-	remote                            func(netip.Prefix) flow.Term // the other end's address
+	check, state, rules, commit, drop, next pipeline.TableID
+	port, set, zone                         int                          // registers: the port's key, its set of groups, its zone
+	remote                                  func(netip.Prefix) flow.Term // the other end's address
+	accepted, dropped                       byte                         // kinds of punts for security logs
 }
 
 var (
-	sending = aclSide{pipeline.EgressACL, pipeline.EgressState, pipeline.EgressRules, pipeline.EgressCommit, pipeline.LoadBalancer,
-		pipeline.RegSrcSet, pipeline.RegSrcZone, flow.IPDst}
-	receiving = aclSide{pipeline.IngressACL, pipeline.IngressState, pipeline.IngressRules, pipeline.IngressCommit, pipeline.OutboundNAT,
-		pipeline.RegDstSet, pipeline.RegDstZone, flow.IPSrc}
+	sending = aclSide{pipeline.EgressACL, pipeline.EgressState, pipeline.EgressRules, pipeline.EgressCommit, pipeline.EgressDrop, pipeline.LoadBalancer,
+		pipeline.RegSrcPort, pipeline.RegSrcSet, pipeline.RegSrcZone, flow.IPDst,
+		pipeline.PuntSentAccepted, pipeline.PuntSentDropped}
+	receiving = aclSide{pipeline.IngressACL, pipeline.IngressState, pipeline.IngressRules, pipeline.IngressCommit, pipeline.IngressDrop, pipeline.OutboundNAT,
+		pipeline.RegDstPort, pipeline.RegDstSet, pipeline.RegDstZone, flow.IPSrc,
+		pipeline.PuntReceivedAccepted, pipeline.PuntReceivedDropped}
 )
 
 // track sends the packet through its port's zone of the connection tracker, and on in a table.
@@ -35,7 +38,8 @@ func (s aclSide) track(then pipeline.TableID) flow.Act {
 func declareStandardACL(b *compile.Rulebook, o Options) func(*compile.Context) {
 	static := b.Add(compile.Rule{Name: "acl/static", Kind: "node", Run: aclStatic,
 		Doc: "what holds for all filtered ports: no DHCP server, no router, connection states, nothing by default"})
-	guard := b.Add(compile.Rule{Name: "acl/guard", Kind: "port", Run: portGuard,
+	told := declareLogs(b, o)
+	guard := b.Add(compile.Rule{Name: "acl/guard", Kind: "port", Run: portGuard(told),
 		Doc: "a filtered port sends only from its own addresses and speaks ARP and ND for these alone"})
 	set := declareGroups(b)
 	dhcp := declareDHCP(b, o)
@@ -82,7 +86,7 @@ type emitStatic func(n uint8, t pipeline.TableID, prio uint16, a flow.Actions, t
 // aclSenders is table 40 for all filtered ports, and what of table 44 names no port.
 func aclSenders(emit emitStatic) {
 	const t = pipeline.EgressACL
-	src, drop := flagged(pipeline.FlagSrcFiltered), flow.Do()
+	src, drop := flagged(pipeline.FlagSrcFiltered), flow.Do(to(sending.drop))
 	emit(1, t, pipeline.PrioDHCPClient, flow.Do(to(t.Next())),
 		flow.UDP(), src, flow.IPSrc(host4("0.0.0.0")), flow.IPDst(host4("255.255.255.255")), flow.TPSrc(68), flow.TPDst(67))
 	emit(2, t, pipeline.PrioDHCPServerDrop, drop, flow.UDP(), src, flow.TPSrc(67), flow.TPDst(68))
@@ -123,7 +127,7 @@ func aclReceivers(emit emitStatic) {
 		emit(3, t, pipeline.PrioStateless, flow.Do(flow.CTClear(), to(pipeline.IngressRules)), ip, flagged(pipeline.FlagDstFiltered|pipeline.FlagDstStateless))
 		emit(4, t, pipeline.PrioAddress, flow.Do(receiving.track(pipeline.IngressState)), ip, dst)
 	}
-	emit(5, t, pipeline.PrioSpoofed, flow.Do(), dst) // neither ARP nor IP: no group can allow it
+	emit(5, t, pipeline.PrioSpoofed, flow.Do(to(receiving.drop)), dst) // neither ARP nor IP: no group can allow it
 }
 
 func host4(s string) netip.Prefix { return netip.PrefixFrom(netip.MustParseAddr(s), 32) }

@@ -79,7 +79,10 @@ func (r *real) sent(port int) (n int) {
 func TestRealSwitchTakesAllFlows(t *testing.T) {
 	st := store.New(tables.Schema, nil)
 	f := readGuarded(t)
-	if _, err := st.Commit(t.Context(), store.Origin{}, f.put); err != nil {
+	if _, err := st.Commit(t.Context(), store.Origin{}, func(tx *store.Txn) error {
+		putLog(tx, "l", model.LogPlane{Event: model.LogAll}) // of all ports
+		return f.put(tx)
+	}); err != nil {
 		t.Fatal(err)
 	}
 	fol := followStandard(t, st, Options{NativeDHCP: true}, "a")
@@ -141,6 +144,9 @@ func TestRealSwitchAgrees(t *testing.T) {
 			id := model.SecurityGroupRuleID(fmt.Sprintf("r%02d", i))
 			tables.Rules.Put(tx, id, model.SecurityGroupRule{ID: id, RulePlane: r})
 		}
+		putLog(tx, "all", model.LogPlane{Group: "g1", Event: model.LogAll})
+		putLog(tx, "dropped", model.LogPlane{Group: "g3", Event: model.LogDrop})
+		putLog(tx, "stateless", model.LogPlane{Group: "s1", Event: model.LogAccept})
 		wear := [][]model.SecurityGroupID{{"g1"}, {"g1", "g2"}, {"g2"}, {"g3"}, {"s1"}, nil}
 		for i, groups := range wear {
 			p := crowdPort(i+1, 1)

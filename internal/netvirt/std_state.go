@@ -16,24 +16,18 @@ import (
 func aclStates(emit emitStatic, s aclSide) {
 	const state = flow.CTTrk | flow.CTNew
 	mark := func(v uint32) flow.Term { return flow.CTMark(v, pipeline.CTMarkRevoked) }
-	pass, drop := flow.Do(to(s.next)), flow.Do()
+	pass, drop := flow.Do(to(s.next)), flow.Do(to(s.drop))
 	emit(1, s.state, pipeline.PrioInvalid, drop, flow.CTState(flow.CTTrk|flow.CTInv, flow.CTTrk|flow.CTInv))
 	emit(2, s.state, pipeline.PrioEstablished, pass, flow.CTState(flow.CTTrk|flow.CTRpl, state|flow.CTRpl), mark(0))
 	emit(3, s.state, pipeline.PrioEstablished, pass, flow.CTState(flow.CTTrk|flow.CTRel, state|flow.CTRel|flow.CTRpl), mark(0))
 	emit(4, s.state, pipeline.PrioRevoked, drop, flow.CTState(flow.CTTrk|flow.CTRpl, state|flow.CTRpl), mark(pipeline.CTMarkRevoked))
 	emit(5, s.state, pipeline.PrioTracked, flow.Do(to(s.rules)), flow.CTState(flow.CTTrk, flow.CTTrk))
 
-	commit := func(revoked uint64, label bool) flow.Act {
-		exec := []flow.Act{flow.SetCTMarkBits(0, 1, revoked)}
-		if label {
-			exec = append(exec, flow.LabelRule(pipeline.RegRule))
-		}
-		return flow.CT(flow.Track{Commit: true, ZoneFrom: flow.RegBits(s.zone, 0, 16), Exec: exec})
-	}
+	revoke := flow.CT(flow.Track{Commit: true, ZoneFrom: flow.RegBits(s.zone, 0, 16), Exec: []flow.Act{flow.SetCTMarkBits(0, 1, 1)}})
 	for _, ip := range []flow.Term{flow.IP(), flow.IPv6()} {
-		emit(1, s.rules, pipeline.PrioRevoke, flow.Do(commit(1, false)), ip, flow.Whole(), flow.CTState(flow.CTTrk|flow.CTEst, flow.CTTrk|flow.CTEst))
-		emit(1, s.commit, pipeline.PrioNew, flow.Do(commit(0, true), to(s.next)), ip, flow.CTState(flow.CTTrk|flow.CTNew, flow.CTTrk|flow.CTNew))
-		emit(2, s.commit, pipeline.PrioRestored, flow.Do(commit(0, true), to(s.next)), ip,
+		emit(1, s.rules, pipeline.PrioRevoke, flow.Do(revoke, to(s.drop)), ip, flow.Whole(), flow.CTState(flow.CTTrk|flow.CTEst, flow.CTTrk|flow.CTEst))
+		emit(1, s.commit, pipeline.PrioNew, flow.Do(s.accept(), to(s.next)), ip, flow.CTState(flow.CTTrk|flow.CTNew, flow.CTTrk|flow.CTNew))
+		emit(2, s.commit, pipeline.PrioRestored, flow.Do(s.accept(), to(s.next)), ip,
 			flow.CTState(flow.CTTrk|flow.CTEst, flow.CTTrk|flow.CTEst), mark(pipeline.CTMarkRevoked))
 	}
 	if s.rules == sending.rules { // renewals
@@ -49,7 +43,7 @@ func aclStates(emit emitStatic, s aclSide) {
 // through. The tracker lets none out of it before all are there, so that the others of a packet whose first was dropped stay.
 // For that, no other ct() of the same zone may be reached in between: a dropped fragment marks no connection as revoked.
 func aclFragments(emit emitStatic, s aclSide) {
-	drop := flow.Do()
+	drop := flow.Do(to(s.drop))
 	opened := func(state uint32, src, dst uint16) []flow.Term {
 		return []flow.Term{flow.CTState(flow.CTTrk|state, flow.CTTrk|flow.CTInv|state),
 			flow.CTProto(model.ProtoUDP), flow.CTSrcPort(src), flow.CTDstPort(dst)}

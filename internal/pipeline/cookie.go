@@ -31,6 +31,7 @@ const (
 	KindPeer            CookieKind = 0x12
 	KindGroupSet        CookieKind = 0x13
 	KindForwarding      CookieKind = 0x14
+	KindLog             CookieKind = 0x15
 )
 
 var cookieKinds = map[CookieKind]string{
@@ -38,7 +39,7 @@ var cookieKinds = map[CookieKind]string{
 	KindRouterInterface: "router interface", KindFloatingIP: "floating IP", KindGroupMember: "group membership",
 	KindGroupRule: "group rule", KindAddressGroup: "address group", KindQoS: "QoS", KindTrunk: "trunk", KindMirror: "mirror",
 	KindProviderNetwork: "provider network", KindLoadBalancer: "load balancer", KindMetadata: "metadata", KindDHCP: "DHCP", KindPeer: "peer node", KindGroupSet: "set of groups",
-	KindForwarding: "port forwarding",
+	KindForwarding: "port forwarding", KindLog: "security log of port",
 }
 
 func (k CookieKind) String() string {

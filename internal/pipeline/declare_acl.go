@@ -2,7 +2,12 @@
 
 package pipeline
 
-import "nagare/openflow"
+import (
+	"slices"
+
+	"nagare/internal/flow"
+	"nagare/openflow"
+)
 
 // The egress tables 40 to 43 and the ingress tables 90 to 93 mirror each other.
 func declareACL() {
@@ -13,7 +18,7 @@ func declareACL() {
 			Match:   join(fL2, fIP, fL4, fARP, fND, tunID, reg(0, 1, 7)),
 			Kinds:   Goto | Track | Set,
 			Sets:    one(openflow.FieldIPDSCP),
-			Next:    []TableID{EgressState, EgressRules, EgressSource, LoadBalancer},
+			Next:    []TableID{EgressState, EgressRules, EgressSource, EgressDrop, LoadBalancer},
 			Miss:    missGoto(LoadBalancer),
 			Prios: []Priority{
 				{Value: PrioDHCPClient, Name: "dhcp-client", Profiles: both, What: "DHCP request may leave"},
@@ -26,21 +31,22 @@ func declareACL() {
 				{Value: PrioUnguarded, Name: "unguarded", Profiles: Standard, What: "a filtered port whose own flows are not there"},
 			},
 		},
-		state(EgressState, "egress-state", EgressRules, LoadBalancer),
-		rules(EgressRules, "egress-rules", RegSrcSet, EgressCommit, openflow.FieldIPv4Dst, openflow.FieldIPv6Dst),
-		commit(EgressCommit, "egress-commit", LoadBalancer),
+		state(EgressState, "egress-state", EgressRules, EgressDrop, LoadBalancer),
+		rules(EgressRules, "egress-rules", RegSrcSet, EgressCommit, EgressDrop, openflow.FieldIPv4Dst, openflow.FieldIPv6Dst),
+		commit(EgressCommit, "egress-commit", RegSrcPort, LoadBalancer),
 		Table{
 			ID: EgressSource, Name: "egress-source", Profiles: Standard,
 			Purpose: "Neighbour discovery must come from an address of the port's own.",
-			Match:   join(fIP, fND, reg(1)), Kinds: Goto, Next: []TableID{LoadBalancer}, Miss: Miss{Kind: MissDrop},
+			Match:   join(fIP, fND, reg(1)), Kinds: Goto, Next: []TableID{EgressDrop, LoadBalancer}, Miss: missGoto(EgressDrop),
 			Prios: []Priority{{Value: PrioNeighbour, Name: "neighbour", Profiles: Standard, What: "an own address; the unspecified one in duplicate address detection"}},
 		},
+		dropped(EgressDrop, "egress-drop", "What a filtered port may not send ends here. Copies of it go to the controller for security logs.", RegSrcPort),
 		Table{
 			ID: IngressACL, Name: "ingress-acl", Profiles: both,
 			Purpose: "What may reach an instance: DHCP and neighbour discovery, then the security groups.",
 			Match:   join(fL2, fVLAN[:1], fIP, fL4, fARP, fND, tunID, reg(0, 2, 6, 7)),
 			Kinds:   Goto | Track,
-			Next:    []TableID{IngressState, IngressRules, OutboundNAT},
+			Next:    []TableID{IngressState, IngressRules, IngressDrop, OutboundNAT},
 			Miss:    missGoto(OutboundNAT),
 			Prios: []Priority{
 				{Value: PrioTwoTags, Name: "two-tags", Profiles: Standard, What: "a tagged frame, on a node with trunks"},
@@ -52,17 +58,18 @@ func declareACL() {
 				{Value: PrioSpoofed, Name: "neither", Profiles: Standard, What: "anything else to a filtered port: neither ARP nor IP"},
 			},
 		},
-		state(IngressState, "ingress-state", IngressRules, OutboundNAT),
-		rules(IngressRules, "ingress-rules", RegDstSet, IngressCommit, openflow.FieldIPv4Src, openflow.FieldIPv6Src),
-		commit(IngressCommit, "ingress-commit", OutboundNAT),
+		state(IngressState, "ingress-state", IngressRules, IngressDrop, OutboundNAT),
+		rules(IngressRules, "ingress-rules", RegDstSet, IngressCommit, IngressDrop, openflow.FieldIPv4Src, openflow.FieldIPv6Src),
+		commit(IngressCommit, "ingress-commit", RegDstPort, OutboundNAT),
+		dropped(IngressDrop, "ingress-drop", "What may not reach a filtered port ends here. Copies of it go to the controller for security logs.", RegDstPort),
 	)
 }
 
-func state(id TableID, name string, rules, next TableID) Table {
+func state(id TableID, name string, rules, drop, next TableID) Table {
 	return Table{
 		ID: id, Name: name, Profiles: Standard,
 		Purpose: "Judges by connection state: replies of accepted connections pass, revoked ones stop, forward packets face the present rules.",
-		Match:   join(fIP[:2], fCT, fOpener), Kinds: Goto, Next: []TableID{rules, next}, Miss: Miss{Kind: MissNone},
+		Match:   join(fIP[:2], fCT, fOpener), Kinds: Goto, Next: []TableID{rules, drop, next}, Miss: Miss{Kind: MissNone},
 		Prios: []Priority{
 			{Value: PrioInvalid, Name: "invalid", Profiles: Standard, What: "+trk+inv drops; so do a DHCP server's answers from an instance"},
 			{Value: PrioEstablished, Name: "established", Profiles: Standard, What: "reply or related, not revoked"},
@@ -72,13 +79,13 @@ func state(id TableID, name string, rules, next TableID) Table {
 	}
 }
 
-func rules(id TableID, name string, key int, commit TableID, remote ...*openflow.Field) Table {
+func rules(id TableID, name string, key int, commit, drop TableID, remote ...*openflow.Field) Table {
 	return Table{
 		ID: id, Name: name, Profiles: Standard,
 		Purpose: "Security group rules as conjunctions of port, protocol and remote address. No rule, no passage.",
 		Match:   join(fIP[:2], fL4, remote, reg(key), fields{openflow.FieldConjID, openflow.FieldCTState, openflow.FieldIPFrag}, fOpener),
 		Kinds:   Goto | Conjoin | Set | Track, Sets: join(reg(14), one(openflow.FieldCTMark)),
-		Next: []TableID{id, commit}, Miss: Miss{Kind: MissDrop},
+		Next: []TableID{id, commit, drop}, Miss: missGoto(drop),
 		Prios: []Priority{
 			{Value: PrioFragment, Name: "fragment", Profiles: Standard, What: "fragments that were not tracked go through the tracker; later ones follow the first; invalid ones drop"},
 			{Value: PrioDHCPClient, Name: "dhcp-client", Profiles: Standard, What: "DHCP and DHCPv6 requests leave without a rule"},
@@ -89,16 +96,31 @@ func rules(id TableID, name string, key int, commit TableID, remote ...*openflow
 	}
 }
 
-func commit(id TableID, name string, next TableID) Table {
+func commit(id TableID, name string, port int, next TableID) Table {
 	return Table{
 		ID: id, Name: name, Profiles: Standard,
 		Purpose: "Commits accepted connections, labelled with the key of the accepting rule.",
-		Match:   join(fIP[:2], fCT, one(openflow.FieldIPFrag)), Kinds: Goto | Track | Set, Sets: fields{openflow.FieldCTMark, openflow.FieldCTLabel},
+		Match:   join(fIP[:2], fCT, one(openflow.FieldIPFrag), reg(port)), Kinds: Goto | Track | Set | Punt, Sets: fields{openflow.FieldCTMark, openflow.FieldCTLabel},
 		Next: []TableID{next}, Miss: missGoto(next),
 		Prios: []Priority{
 			{Value: PrioFragment, Name: "fragment", Profiles: Standard, What: "fragments, which the tracker lets go on only when all are here"},
+			{Value: PrioNewTold, Name: "new-told", Profiles: Standard, What: "the same, with a copy to the controller, of a port whose security log tells of it; once for a connection"},
 			{Value: PrioNew, Name: "new", Profiles: Standard, What: "commit a new connection"},
 			{Value: PrioRestored, Name: "restored", Profiles: Standard, What: "a rule allows a revoked connection again"},
 		},
 	}
 }
+
+// dropped is where packets end that are not let past a port's security. It leads nowhere.
+func dropped(id TableID, name, purpose string, port int) Table {
+	return Table{
+		ID: id, Name: name, Profiles: Standard, Purpose: purpose, Match: reg(port), Kinds: Punt, Miss: Miss{Kind: MissNone},
+		Prios: []Priority{{Value: PrioDropTold, Name: "drop-told", Profiles: Standard, What: "a copy to the controller, of a port whose security log tells of it"}},
+	}
+}
+
+// drops are the actions that send a packet to its end.
+var drops = [...]flow.Actions{flow.Do(), flow.Do(flow.Goto(EgressDrop)), flow.Do(flow.Goto(IngressDrop))}
+
+// Drops reports whether actions pass a packet on to nothing.
+func Drops(a flow.Actions) bool { return slices.Contains(drops[:], a) }

@@ -57,8 +57,12 @@ const (
 	// Tables 42, 43, 92, 93.
 	PrioFragment uint16 = 61020 // fragments, which only the tracker can judge together
 	PrioRevoke   uint16 = 10    // established, but no rule allows it any more
+	PrioNewTold  uint16 = 110   // a new connection that a security log tells of
 	PrioNew      uint16 = 100
 	PrioRestored uint16 = 90
+
+	// Tables 45 and 94.
+	PrioDropTold uint16 = 100
 
 	// Tables 50 and 51.
 	PrioVIP uint16 = 1024

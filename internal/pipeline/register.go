@@ -41,6 +41,9 @@ const (
 	FlagTooLarge     uint32 = 1 << 31
 )
 
+// LabelTold is the bit of ct_label that says that a security log has told of the connection.
+const LabelTold = 32
+
 // Bits of ct_mark.
 const CTMarkRevoked uint32 = 1 << 0
 
@@ -69,7 +72,7 @@ var FieldUses = []FieldUse{
 	{"reg15", Standard, "MTU of the network ahead, while a packet's size is looked at; else scratch"},
 	{"metadata", Standard, "0; reserved for service chaining"},
 	{"ct_mark", Standard, "in zones of security groups, bit 0: the connection is revoked; in zones of translation: key of the port that a floating IP stands for, 0 behind a gateway's address"},
-	{"ct_label", Standard, "bits 0..31: key of the accepting rule; 32..63 reserved for logging"},
+	{"ct_label", Standard, "bits 0..31: key of the accepting rule; bit 32: a security log has told of the connection"},
 }
 
 // Tag makes the tun_id of a network that is not VXLAN: kind 1 to 5 as listed in

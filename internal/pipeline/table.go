@@ -62,12 +62,14 @@ const (
 	EgressRules    TableID = 42
 	EgressCommit   TableID = 43
 	EgressSource   TableID = 44
+	EgressDrop     TableID = 45
 	LBMember       TableID = 51
 	RouteLookup    TableID = 61
 	PacketSize     TableID = 62
 	IngressState   TableID = 91
 	IngressRules   TableID = 92
 	IngressCommit  TableID = 93
+	IngressDrop    TableID = 94
 	OutboundNew    TableID = 101
 	Hairpin        TableID = 105
 	IngressQoS     TableID = 111

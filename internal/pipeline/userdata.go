@@ -11,7 +11,16 @@ const (
 	PuntResolve   byte = 3 // packet whose next hop on an external network has no known link address, from table 70
 	PuntTooLarge  byte = 5 // packet that is larger than the MTU of the network ahead, from table 62
 	PuntNeighbour byte = 4 // copy of an answer about a link address on an external network, from table 20
+
+	// Copies for security logs.
+	PuntSentAccepted     byte = 8  // first packet of a connection that a port may open, from table 43
+	PuntSentDropped      byte = 9  // packet that a port may not send, from table 45
+	PuntReceivedAccepted byte = 10 // first packet of a connection that may be opened to a port, from table 93
+	PuntReceivedDropped  byte = 11 // packet that may not reach a port, from table 94
 )
+
+// IsLogged reports whether a packet was punted for security logs alone: it is a copy, and nobody waits for an answer.
+func IsLogged(kind byte) bool { return kind >= PuntSentAccepted && kind <= PuntReceivedDropped }
 
 // userdataMark is the first byte of every userdata of ours.
 const userdataMark = 0x4e

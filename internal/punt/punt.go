@@ -4,7 +4,7 @@
 // the controller sends of its own accord: questions for link addresses on external networks, and announcements of our own.
 //
 // Answer is a function of a state of the store and a packet; it keeps nothing, so that answers to many packets can be made at the
-// same time, and a restart forgets nothing. Invariants: what a node says of a packet is believed only for ports that are bound
+// same time, and a restart forgets nothing. So is Logged, what security logs tell of one. Invariants: what a node says of a packet is believed only for ports that are bound
 // to that node; an answer goes back to the port that asked and says only what concerns that port; the work for a packet grows
 // with the network's subnets, never with its ports. Input is whatever an instance chose to send: what is malformed, foreign or
 // not understood gets no answer, and nothing panics.
@@ -37,6 +37,8 @@ type Packet struct {
 	TunID   uint64     // the logical network that it is on
 	NextHop netip.Addr // that its router has chosen; zero: none
 	MTU     int        // of the network ahead, of a packet that is too large for it
+	DstPort model.Key  // the port that it is for, of packets for security logs
+	Rule    model.Key  // the rule that accepted it; 0: none
 
 	Domain string // that DHCP tells clients of networks that name none; empty: DefaultDomain
 }

@@ -100,7 +100,7 @@ func (c change) table() uint8 {
 const entryTable = uint8(pipeline.Classifier)
 
 // drops reports whether a flow passes nothing on.
-func drops(f *flow.Flow) bool { return f.Actions == "" }
+func drops(f *flow.Flow) bool { return pipeline.Drops(f.Actions) }
 
 // applyPart sends one bundle, again and again until the switch refuses nothing in it.
 func (o *ofSession) applyPart(ctx context.Context, b []change) error {

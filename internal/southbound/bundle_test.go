@@ -177,7 +177,11 @@ func TestNoGuardNoEntry(t *testing.T) {
 			if c.Kind != pipeline.KindPort || c.Key != uint32(rec.Key) {
 				continue
 			}
-			switch drop := len(f.Instructions) == 0; {
+			a, err := flow.WireActions(f.Instructions)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch drop := pipeline.Drops(a); {
 			case f.Table == 0 && !drop:
 				enters++
 			case drop:

@@ -37,6 +37,9 @@ type PuntCounts struct {
 	Unanswered uint64 // there is no answer: malformed, of no port of the node, of a network without the service
 	Dropped    uint64 // found no room in the session's queues
 	Failed     uint64 // the answer panicked
+	// Unlogged are copies for security logs, in none of the other counts, that a meter kept back, as of the last comparison, or
+	// that found no room.
+	Unlogged uint64
 }
 
 // Counters count what was sent to a node since the process started.
@@ -52,7 +55,7 @@ func (h *Hub) Nodes(ctx context.Context) ([]NodeInfo, error) {
 			refused = append(refused, compile.Fault{Node: string(id), Object: object, Rule: "switch", Reason: why})
 		}
 		punts := PuntCounts{Answered: t.punts.answered.Load(), Unanswered: t.punts.unanswered.Load(), Dropped: t.punts.dropped.Load(),
-			Failed: t.punts.failed.Load()}
+			Failed: t.punts.failed.Load(), Unlogged: t.punts.unlogged.Load()}
 		if t.of != nil {
 			punts.Dropped += t.of.c.Stats().PacketInsDropped
 		}

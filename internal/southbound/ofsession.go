@@ -35,9 +35,10 @@ type ofSession struct {
 	// has. They belong to the node's loop.
 	refused refusals
 	held    holdings
-	shut    map[uint32]bool // keys of ports that are not let in, see withhold; the same's
-	foreign chan struct{}   // capacity 1: the switch told of a change that is not ours
-	watched bool            // its flows are monitored; belongs to the node's loop
+	shut    map[uint32]bool   // keys of ports that are not let in, see withhold; the same's
+	foreign chan struct{}     // capacity 1: the switch told of a change that is not ours
+	watched bool              // its flows are monitored; belongs to the node's loop
+	spared  map[uint32]uint64 // packets that meters of security logs kept back, when last asked; the same's
 
 	punts  punts                               // to be answered
 	count  *puntCounters                       // of the node; set at admission
@@ -259,14 +260,54 @@ func (o *ofSession) dump(ctx context.Context) (compile.Desired, error) {
 		o.held.meters[id] = struct{}{}
 	}
 	o.refused.fill(d)
-	return d, nil
+	return d, o.countUnlogged(ctx)
+}
+
+// countUnlogged counts what the meters of security logs kept back since it was last asked. What they did before the session counts
+// for nobody: it was counted then, or the server was not there.
+func (o *ofSession) countUnlogged(ctx context.Context) error {
+	first := o.spared == nil
+	if first {
+		o.spared = map[uint32]uint64{}
+	}
+	has := false
+	for id := range o.held.meters {
+		has = has || model.IsLogMeter(id)
+	}
+	if !has {
+		clear(o.spared)
+		return nil
+	}
+	stats, err := o.c.MeterStats(ctx, openflow.MeterAll)
+	if err != nil {
+		return fmt.Errorf("counters of meters: %w", err)
+	}
+	now := map[uint32]uint64{}
+	for _, s := range stats {
+		if !model.IsLogMeter(s.ID) || len(s.Bands) == 0 {
+			continue
+		}
+		n := s.Bands[0].Packets
+		now[s.ID] = n
+		if was := o.spared[s.ID]; !first && n >= was {
+			o.count.unlogged.Add(n - was)
+		}
+	}
+	o.spared = now
+	return nil
 }
 
 // packetIn handles what the switch sends up: packets to be answered go to the session's worker, since nobody may hold up what
 // comes after them; the rest is LLDP.
 func (o *ofSession) packetIn(m *openflow.PacketIn) {
 	if len(m.Userdata) > 0 {
-		if _, ours := pipeline.ParseUserdata(m.Userdata); ours && o.hub.cfg.Answer != nil && !o.punts.push(m) {
+		kind, ours := pipeline.ParseUserdata(m.Userdata)
+		logged := pipeline.IsLogged(kind)
+		switch {
+		case !ours || o.hub.cfg.Answer == nil || o.punts.push(m, !logged):
+		case logged:
+			o.count.unlogged.Add(1)
+		default:
 			o.count.dropped.Add(1)
 		}
 		return

@@ -27,10 +27,12 @@ type Punted struct {
 	Router  model.Key // register 3: that has taken the packet; 0: none
 	// NextHop is where the router sends the packet, as registers 4 and 8 to 11 say; zero: it has not said so.
 	NextHop netip.Addr
-	MTU     int    // register 15: of the network ahead, of packets that are too large for it
-	Kind    byte   // of the punt: pipeline.PuntDHCP, ...
-	Cookie  uint64 // of the flow that sent it up
-	Data    []byte // the Ethernet frame; it must not be kept or changed
+	DstPort model.Key // register 2: the port that it is for; 0: not said
+	Rule    model.Key // register 14: of a security group, that accepted it; 0: none
+	MTU     int       // register 15: of the network ahead, of packets that are too large for it
+	Kind    byte      // of the punt: pipeline.PuntDHCP, ...
+	Cookie  uint64    // of the flow that sent it up
+	Data    []byte    // the Ethernet frame; it must not be kept or changed
 }
 
 // Answer makes the frames that go back out of the port that a punted packet came in by; none is an answer too. It runs on many
@@ -46,6 +48,7 @@ const (
 // puntCounters count a node's punts since it became known.
 type puntCounters struct {
 	answered, unanswered, dropped, failed atomic.Uint64
+	unlogged                              atomic.Uint64 // copies for security logs that were lost
 }
 
 // punts is the queue between a session's handler, which must not wait, and its one worker.
@@ -56,10 +59,14 @@ type punts struct {
 	kick  chan struct{} // capacity 1
 }
 
-// push reports whether the packet found room.
-func (q *punts) push(m *openflow.PacketIn) bool {
+// push reports whether the packet found room. What nobody waits for leaves half of it to the others.
+func (q *punts) push(m *openflow.PacketIn, waitedFor bool) bool {
+	share := 1
+	if !waitedFor {
+		share = 2
+	}
 	q.mu.Lock()
-	ok := len(q.queue) < maxPunts && q.bytes+len(m.Data) <= maxPuntBytes
+	ok := len(q.queue) < maxPunts/share && q.bytes+len(m.Data) <= maxPuntBytes/share
 	if ok {
 		q.queue = append(q.queue, m)
 		q.bytes += len(m.Data)
@@ -134,6 +141,7 @@ func (a *answerer) batch(ctx context.Context, batch []*openflow.PacketIn) error 
 		switch {
 		case !ok:
 			a.count.failed.Add(1)
+		case pipeline.IsLogged(p.Kind):
 		case len(frames) == 0:
 			a.count.unanswered.Add(1)
 		default:
@@ -188,6 +196,10 @@ func readPunt(m *openflow.PacketIn) (p Punted, ok bool) {
 			p.TunID = t.Uint()
 		case regPort:
 			p.PortKey = model.Key(t.Uint())
+		case regDstPort:
+			p.DstPort = model.Key(t.Uint())
+		case regRule:
+			p.Rule = model.Key(t.Uint())
 		case regOrigin:
 			p.Origin = uint32(t.Uint())
 		case regRouter:
@@ -206,7 +218,7 @@ func readPunt(m *openflow.PacketIn) (p Punted, ok bool) {
 		b = rest
 	}
 	p.NextHop = nextHop(p.Data, hop4, hop6)
-	return p, p.InPort != 0 && p.InPort <= openflow.PortMax
+	return p, pipeline.IsLogged(p.Kind) || p.InPort != 0 && p.InPort <= openflow.PortMax // a copy for a log needs no way back
 }
 
 // nextHop is the one of a packet's family: the registers of the other are used for other things too.
@@ -225,11 +237,13 @@ func nextHop(frame []byte, hop4 uint32, hop6 [16]byte) (none netip.Addr) {
 
 // Where the pipeline keeps what Punted tells.
 var (
-	regPort   = openflow.Reg(pipeline.RegSrcPort)
-	regOrigin = openflow.Reg(pipeline.RegOrigin)
-	regRouter = openflow.Reg(pipeline.RegRouter)
-	regHop4   = openflow.Reg(pipeline.RegNextHop)
-	regMTU    = openflow.Reg(pipeline.RegMTU)
-	regHop6   = [4]*openflow.Field{openflow.Reg(pipeline.RegNextHop6), openflow.Reg(pipeline.RegNextHop6 + 1),
+	regPort    = openflow.Reg(pipeline.RegSrcPort)
+	regOrigin  = openflow.Reg(pipeline.RegOrigin)
+	regDstPort = openflow.Reg(pipeline.RegDstPort)
+	regRule    = openflow.Reg(pipeline.RegRule)
+	regRouter  = openflow.Reg(pipeline.RegRouter)
+	regHop4    = openflow.Reg(pipeline.RegNextHop)
+	regMTU     = openflow.Reg(pipeline.RegMTU)
+	regHop6    = [4]*openflow.Field{openflow.Reg(pipeline.RegNextHop6), openflow.Reg(pipeline.RegNextHop6 + 1),
 		openflow.Reg(pipeline.RegNextHop6 + 2), openflow.Reg(pipeline.RegNextHop6 + 3)}
 )

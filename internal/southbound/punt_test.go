@@ -128,14 +128,59 @@ func TestPuntFlood(t *testing.T) {
 func TestPuntBytes(t *testing.T) {
 	q := punts{kick: make(chan struct{}, 1)}
 	n := 0
-	for q.push(punt(1, 1, make([]byte, 9000))) {
+	for q.push(punt(1, 1, make([]byte, 9000)), true) {
 		n++
 	}
 	if n != maxPuntBytes/9000 {
 		t.Errorf("%d frames of 9000 bytes found room, want %d", n, maxPuntBytes/9000)
 	}
-	if got := len(q.take(nil)); got != n || !q.push(punt(1, 1, make([]byte, 9000))) {
+	if got := len(q.take(nil)); got != n || !q.push(punt(1, 1, make([]byte, 9000)), true) {
 		t.Errorf("took %d of %d, or there is no room after", got, n)
+	}
+}
+
+// TestLogCopies: what is copied for security logs says of both ends and needs no way back; it leaves room for what somebody waits for.
+func TestLogCopies(t *testing.T) {
+	m := openflow.AppendUint(nil, openflow.Reg(pipeline.RegSrcPort), 5)
+	m = openflow.AppendUint(m, openflow.Reg(pipeline.RegDstPort), 6)
+	m = openflow.AppendUint(m, openflow.Reg(pipeline.RegRule), 7)
+	in := &openflow.PacketIn{Match: m, Data: []byte("x"), Userdata: pipeline.Userdata(pipeline.PuntReceivedDropped), Extended: true}
+	p, ok := readPunt(in)
+	if !ok || p.PortKey != 5 || p.DstPort != 6 || p.Rule != 7 || p.Kind != pipeline.PuntReceivedDropped {
+		t.Errorf("read %+v, %v", p, ok)
+	}
+	if in.Userdata = pipeline.Userdata(pipeline.PuntDHCP); true {
+		if _, ok := readPunt(in); ok {
+			t.Error("what is to be answered came by no port")
+		}
+	}
+	q := punts{kick: make(chan struct{}, 1)}
+	n := 0
+	for q.push(in, false) {
+		n++
+	}
+	if n != maxPunts/2 || !q.push(in, true) {
+		t.Errorf("%d copies found room of %d, or nothing else did after them", n, maxPunts)
+	}
+}
+
+// TestLogCopiesAreNoQuestions: copies for logs count among the punts neither as answered nor as unanswered.
+func TestLogCopiesAreNoQuestions(t *testing.T) {
+	s := newSiteWith(t, store.New(tables.Schema, nil), 0, 0, func(c *Config) {
+		c.Answer = func(*store.Snapshot, Punted) [][]byte { return nil }
+	})
+	n := s.fake("a")
+	s.synced(1)
+	m := punt(1, 1, []byte("x"))
+	m.Userdata = pipeline.Userdata(pipeline.PuntSentAccepted)
+	for _, m := range []*openflow.PacketIn{m, punt(1, 1, []byte("x"))} { // in this order
+		if err := n.sw.PacketIn(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.until("the second", func() bool { return s.info("a").Punts.Unanswered > 0 })
+	if got := s.info("a").Punts; got != (PuntCounts{Unanswered: 1}) {
+		t.Errorf("counted %+v", got)
 	}
 }
 
