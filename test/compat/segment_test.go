@@ -38,7 +38,7 @@ func TestOpenStackSegments(t *testing.T) {
 		t.Errorf("available %s", got)
 	}
 	o.refused("overlaps", "network", "segment", "range", "create", "over", "--shared", "--network-type", "vlan", "--physical-network", "physnet1", "--minimum", "309", "--maximum", "320")
-	o.quiet("network", "segment", "range", "set", "demos", "--maximum", "319")
+	o.quiet("network", "segment", "range", "set", "demos", "--minimum", "300", "--maximum", "319")
 	found := false
 	for _, x := range o.list("network", "segment", "range", "list") {
 		found = found || x["Network Type"] == "vxlan" && x["Default"] == true
