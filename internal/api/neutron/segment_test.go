@@ -122,6 +122,21 @@ func TestSegments(t *testing.T) {
 	w.network("admin", `"provider:network_type":"vlan","provider:physical_network":"physnet1","provider:segmentation_id":100`)
 }
 
+// TestSegmentGivesItsIDBack: what a segment had is free again when it goes.
+func TestSegmentGivesItsIDBack(t *testing.T) {
+	w := deployment(t) // has one id for networks of GRE
+	n := w.network("admin", "")
+	body := `{"segment":{"network_id":"` + n + `","network_type":"gre"}}`
+	for range 2 {
+		s := w.do("admin", "POST", "/v2.0/segments", body, 201)["segment"].(map[string]any)
+		if s["segmentation_id"] != 5.0 {
+			t.Fatalf("segment %v", s)
+		}
+		w.refuse("admin", "POST", "/v2.0/segments", body, 503, "NoNetworkAvailable", "")
+		w.do("admin", "DELETE", "/v2.0/segments/"+s["id"].(string), "", 204)
+	}
+}
+
 // TestOldSegments: networks of a version that named no segments get names when somebody asks.
 func TestOldSegments(t *testing.T) {
 	w := newWorld(t)
