@@ -126,12 +126,12 @@ func both[V any](a, b iter.Seq[V]) iter.Seq[V] {
 	}
 }
 
+// subnetIDs are of all subnets, also of those that the caller may not see, as an external network's: a floating IP may be asked
+// for from one of them.
 func subnetIDs(v *view, n *model.Network) any {
 	ids := []string{}
 	for s := range tables.SubnetsByNetwork.By(v.r, string(n.ID)) {
-		if v.readsAll() || seesSubnet(v, &s) {
-			ids = append(ids, string(s.ID))
-		}
+		ids = append(ids, string(s.ID))
 	}
 	return ids
 }
