@@ -174,10 +174,14 @@ func (f *fabric) way(l *leg) ([]admin.TraceVisit, error) {
 				y.Flow = s.Flow.String()
 				y.Authors = authorsOf(f.snap, owners[at{v.Switch, s.Flow.Key()}])
 			}
-			for i, d := range s.Deeds {
+			var said []string
+			for _, d := range s.Deeds {
 				do := admin.TraceDo{Action: d.Action, Changes: f.changes(d.Before, d.After), Note: d.Note}
-				if i > 0 && slices.Equal(do.Changes, y.Did[i-1].Changes) { // of a list in the action before, which has said so
+				switch {
+				case slices.Equal(do.Changes, said): // of a list in an action before, which has said so
 					do.Changes = nil
+				case len(do.Changes) > 0:
+					said = do.Changes
 				}
 				y.Did = append(y.Did, do)
 			}

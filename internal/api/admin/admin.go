@@ -16,6 +16,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"nagare/internal/identity"
@@ -383,7 +384,7 @@ func answer(w http.ResponseWriter, code int, v any) {
 }
 
 func fail(w http.ResponseWriter, err error) {
-	code := http.StatusInternalServerError
+	code, text := http.StatusInternalServerError, err.Error()
 	var locked *identity.LockedError
 	switch {
 	case errors.As(err, &locked):
@@ -393,7 +394,8 @@ func fail(w http.ResponseWriter, err error) {
 	case errors.Is(err, ErrNotFound):
 		code = http.StatusNotFound
 	case errors.Is(err, ErrBadInput):
-		code = http.StatusBadRequest
+		code = http.StatusBadRequest // which says that much
+		text = strings.TrimPrefix(strings.TrimSuffix(text, ": "+ErrBadInput.Error()), ErrBadInput.Error()+"\n")
 	case errors.Is(err, ErrUnauthorized):
 		code = http.StatusUnauthorized
 	case errors.Is(err, ErrForbidden):
@@ -405,5 +407,5 @@ func fail(w http.ResponseWriter, err error) {
 	case errors.Is(err, context.Canceled):
 		code = http.StatusServiceUnavailable
 	}
-	answer(w, code, map[string]any{"error": map[string]any{"code": code, "message": err.Error()}})
+	answer(w, code, map[string]any{"error": map[string]any{"code": code, "message": text}})
 }
