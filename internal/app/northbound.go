@@ -27,12 +27,13 @@ func (s *Server) openNorthbound(a *alloc.Allocator, logs *logs) {
 	if s.cfg.Northbound == odlMaster {
 		s.log.Info("another Neutron owns the networks, by networking-odl; our own Neutron API refuses changes", "url", s.url(s.cfg.AdminPort)+odl.Base)
 	}
-	s.odl = odl.New(odl.Config{
+	northbound := odl.Config{
 		Store: s.store, Alloc: a, Auth: s.users.Authenticate, Writable: s.cfg.Northbound == odlMaster, Master: odlReadOnly, Strict: s.cfg.ODLStrict,
 		Ready: s.loaded.Load, Down: s.api.Down, Profile: s.cfg.Profile, NativeDHCP: s.cfg.DHCP == nativeDHCP, Log: logs.logger("odl"),
-	})
+	}
+	s.odl = odl.New(northbound)
 	s.rest = restconf.New(restconf.Config{
-		Store: s.store, Auth: s.users.Authenticate, Ready: s.loaded.Load, Profile: s.cfg.Profile, NativeDHCP: s.cfg.DHCP == nativeDHCP,
+		Store: s.store, Objects: odl.NewObjects(northbound), Auth: s.users.Authenticate, Ready: s.loaded.Load, Profile: s.cfg.Profile, NativeDHCP: s.cfg.DHCP == nativeDHCP,
 		PortStatus: s.cfg.Northbound == odlMaster && !s.cfg.ODLNoPortStatus, Online: s.hub.Connected, Log: logs.logger("restconf"),
 	})
 }

@@ -22,21 +22,14 @@ func (d *Data) Add(n *Node, value string) *Data {
 	return c
 }
 
-// Set adds a leaf by its name, and does nothing if the value is empty. It panics if the schema has no such child or the value
-// is not of its type: it is for callers that make data from what the program knows.
-func (d *Data) Set(name, value string) *Data {
-	if value == "" {
-		return d
-	}
+// Leaf adds a leaf by its name, and gives d. The value is canonical: this is for callers that make data from what the program knows. It
+// panics if the schema has no such child.
+func (d *Data) Leaf(name, value string) *Data {
 	n, ok := d.Node.Child(name)
-	if !ok {
-		panic("yang: " + d.Node.Path() + " has no " + name)
+	if !ok || n.Type == nil {
+		panic("yang: " + d.Node.Path() + " has no leaf " + name)
 	}
-	v, err := n.Type.Parse(value, n.Type.schema.ModuleNames)
-	if err != nil {
-		panic("yang: " + n.Path() + ": " + err.Error())
-	}
-	d.Add(n, v)
+	d.Add(n, value)
 	return d
 }
 
@@ -59,7 +52,7 @@ func (d *Data) Child(n *Node) *Data {
 	return nil
 }
 
-// Get gives the value of a leaf by its name; ok is false if there is no instance. A default is no instance.
+// Get gives the value of a leaf by its name; ok is false if there is no instance, whatever the default is.
 func (d *Data) Get(name string) (value string, ok bool) {
 	n, known := d.Node.Child(name)
 	if !known {
@@ -69,6 +62,17 @@ func (d *Data) Get(name string) (value string, ok bool) {
 		return c.Value, true
 	}
 	return "", false
+}
+
+// OrDefault is Get, with the schema's default for a leaf that is not there.
+func (d *Data) OrDefault(name string) string {
+	if v, ok := d.Get(name); ok {
+		return v
+	}
+	if n, ok := d.Node.Child(name); ok && len(n.Default) > 0 {
+		return n.Default[0]
+	}
+	return ""
 }
 
 // All gives the instances of a child by its name, in order.
@@ -120,7 +124,7 @@ func (d *Data) Path() string {
 	} else if d.Node.Parent != nil {
 		above = "..."
 	}
-	name := d.Node.short()
+	name := d.Node.JSONName()
 	switch d.Node.Kind {
 	case List:
 		for _, k := range d.Node.Keys {

@@ -63,7 +63,7 @@ func (s *Schema) member(d *Data, n *Node, v any, form Form) error {
 		if _, one := v.(map[string]any); one && form == Draft02 && n.Kind == List { // a single entry by itself
 			list = []any{v}
 		} else {
-			return fault(TagMalformed, d.Path()+"/"+n.short(), "%s: want a list", describe(v))
+			return fault(TagMalformed, d.Path()+"/"+n.JSONName(), "%s: want a list", describe(v))
 		}
 	}
 	for _, x := range list {
@@ -80,13 +80,18 @@ func (s *Schema) member(d *Data, n *Node, v any, form Form) error {
 	return nil
 }
 
-func (s *Schema) leaf(d *Data, n *Node, v any, form Form) error {
-	value, err := n.Type.FromJSON(v, s.namesFor(n), form == Draft02)
+// ReadValue reads the value of a leaf, or one of a leaf-list.
+func (s *Schema) ReadValue(d *Data, v any, form Form) error {
+	value, err := d.Node.Type.FromJSON(v, s.namesFor(d.Node), form == Draft02)
 	if err != nil {
-		return fault(TagInvalid, d.Path()+"/"+n.short(), "%v", err)
+		return fault(TagInvalid, d.Path(), "%v", err)
 	}
-	d.Add(n, value)
+	d.Value = value
 	return nil
+}
+
+func (s *Schema) leaf(d *Data, n *Node, v any, form Form) error {
+	return s.ReadValue(d.Add(n, ""), v, form)
 }
 
 // namesFor reads prefixes of values in JSON: names of modules, none meaning the leaf's own (RFC 7951 section 6.8).
@@ -139,7 +144,7 @@ func (d *Data) name() string {
 	if d.Node.Parent == nil {
 		return d.Node.QName()
 	}
-	return d.Node.short()
+	return d.Node.JSONName()
 }
 
 // AppendValue writes an instance without its name: an object, or a value.

@@ -145,11 +145,11 @@ func (n *Node) Path() string {
 	if n.Parent == nil {
 		return "/" + n.QName()
 	}
-	return n.Parent.Path() + "/" + n.short()
+	return n.Parent.Path() + "/" + n.JSONName()
 }
 
-// short is the node's name as it stands in its parent's instances in JSON.
-func (n *Node) short() string {
+// JSONName is the node's name as it stands in its parent's instances in JSON.
+func (n *Node) JSONName() string {
 	if n.Parent != nil && n.Parent.Module == n.Module {
 		return n.Name
 	}

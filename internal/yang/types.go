@@ -107,10 +107,7 @@ func (t *Type) Parse(text string, names Names) (string, error) {
 	case IdentityRef:
 		return t.identity(text, names)
 	case InstanceID:
-		if !strings.HasPrefix(text, "/") {
-			return "", fmt.Errorf("%q is no instance identifier; it begins with /", text)
-		}
-		return text, nil
+		return t.instance(text, names)
 	}
 	for _, m := range t.members {
 		if v, err := m.Parse(text, names); err == nil {

@@ -102,7 +102,7 @@ func (v *validator) count(d *Data, n *Node, got []*Data) error {
 	if v.config && !n.Config {
 		return nil
 	}
-	where := d.Path() + "/" + n.short()
+	where := d.Path() + "/" + n.JSONName()
 	if len(got) == 0 {
 		if !v.wanted(d, n) {
 			return nil
@@ -192,7 +192,7 @@ func (v *validator) choices(d *Data, instances map[*Node][]*Data) error {
 		}
 		for _, b := range chosen {
 			if name, ok := exclusive(a, b); ok {
-				return fault(TagConflict, d.Path(), "%s and %s exclude each other: they are different cases of choice %s", b.short(), a.short(), name)
+				return fault(TagConflict, d.Path(), "%s and %s exclude each other: they are different cases of choice %s", b.JSONName(), a.JSONName(), name)
 			}
 		}
 		chosen = append(chosen, a)

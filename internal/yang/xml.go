@@ -15,28 +15,41 @@ const (
 	maxXMLElements = 1 << 20
 )
 
-// ReadXML reads a document and fills in the instance with what its outermost element holds. It gives the name of that element, for the
-// caller to compare. Document types and processing instructions are refused; there are no entities but XML's five.
-func (s *Schema) ReadXML(d *Data, r io.Reader) (name xml.Name, err error) {
+// XMLName gives the name of a document's outermost element as JSON would have it: "module:name", or the plain name without a namespace.
+func (s *Schema) XMLName(r io.Reader) (string, error) {
+	x := &xmlReader{schema: s, dec: xml.NewDecoder(r)}
+	start, err := x.start()
+	if err != nil || start.Name.Space == "" {
+		return start.Name.Local, err
+	}
+	m, ok := s.bySpace[start.Name.Space]
+	if !ok {
+		return "", fault(TagUnknown, "/"+clip(start.Name.Local), "no module has namespace %q", clip(start.Name.Space))
+	}
+	return m.Name + ":" + start.Name.Local, nil
+}
+
+// ReadXML reads a document and fills in the instance with what its outermost element holds, whatever that is called. Document types and processing instructions are refused; there are no entities but XML's five.
+func (s *Schema) ReadXML(d *Data, r io.Reader) error {
 	x := &xmlReader{schema: s, dec: xml.NewDecoder(r)}
 	start, err := x.start()
 	if err != nil {
-		return name, err
+		return err
 	}
 	if err := x.element(d, start); err != nil {
-		return start.Name, err
+		return err
 	}
 	switch extra, err := x.token(); {
 	case errors.Is(err, io.EOF):
-		return start.Name, nil
+		return nil
 	case err != nil:
-		return start.Name, err
+		return err
 	default:
 		if text, ok := extra.(xml.CharData); ok && strings.TrimSpace(string(text)) == "" {
-			return start.Name, nil
+			return nil
 		}
 	}
-	return start.Name, fault(TagMalformed, "", "the document goes on after its element")
+	return fault(TagMalformed, "", "the document goes on after its element")
 }
 
 type xmlReader struct {
@@ -151,7 +164,7 @@ func (x *xmlReader) child(d *Data, start xml.StartElement, seen map[*Node]bool) 
 		return fault(TagUnknown, d.Path()+"/"+clip(start.Name.Local), "there is no such node in namespace %q", clip(start.Name.Space))
 	}
 	if seen[n] && (n.Kind == Container || n.Kind == Leaf) {
-		return fault(TagMalformed, d.Path()+"/"+n.short(), "the node is there twice")
+		return fault(TagMalformed, d.Path()+"/"+n.JSONName(), "the node is there twice")
 	}
 	seen[n] = true
 	return x.element(d.Add(n, ""), start)
@@ -190,6 +203,13 @@ func (d *Data) AppendXML(b []byte, around *Module) []byte {
 		if m, local, ok := d.Node.Type.identityIn(value); ok {
 			b = appendSpace(b, "xmlns:x", m)
 			value = "x:" + local
+		}
+		if t := d.Node.Type.resolve(); t.Base == InstanceID {
+			var modules []*Module
+			value, modules = t.inXML(value)
+			for _, m := range modules {
+				b = appendSpace(b, "xmlns:"+m.Name, m)
+			}
 		}
 	}
 	b = append(b, '>')

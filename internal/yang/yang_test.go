@@ -92,7 +92,8 @@ func TestValues(t *testing.T) {
 		{"raw", `"AAEC"`, `"AAEC"`}, {"raw", `"AAECAwQF"`, ""}, {"raw", `"#"`, ""},
 		{"state", `"old"`, `"old"`}, {"state", `"older"`, ""}, {"flags", `"dry warm"`, `"warm dry"`}, {"flags", `"dry dry"`, ""}, {"flags", `""`, `""`},
 		{"any", `7`, `7`}, {"any", `"7"`, ""}, {"any", `"fa:16:3e:00:00:01"`, `"fa:16:3e:00:00:01"`}, {"any", `"glass"`, `"house:glass"`}, {"any", `"xxx"`, `"xxx"`}, {"any", `"y"`, ""},
-		{"where", `"/house:house/name"`, `"/house:house/name"`}, {"where", `"house"`, ""},
+		{"where", `"/house:house/name"`, `"/house:house/name"`}, {"where", `"house"`, ""}, {"where", `"/house/name"`, ""}, {"where", `"/nosuch:house"`, ""}, {"where", `"/house:house/room[name='a"`, ""}, {"where", `"/house:house/"`, ""},
+		{"where", `"/house:house/house:room[house:floor='1'][ house:name = 'a/b[c'] /house:door"`, `"/house:house/room[floor='1'][name='a/b[c']/door"`}, {"where", `"/base:street/house:lamps"`, `"/base:street/house:lamps"`},
 	} {
 		v, err := jsonbody.Decode(strings.NewReader(`{"x":` + c.in + `}`))
 		if err != nil {
@@ -128,7 +129,7 @@ func TestValues(t *testing.T) {
 	}
 }
 
-const fine = `{"name":"a","medium":"thin-glass","cable":"c","meter":"m","any":"glass","sold":[null],"big":"5",
+const fine = `{"name":"a","where":"/base:street/neighbour[who='x']/house:lamps","medium":"thin-glass","cable":"c","meter":"m","any":"glass","sold":[null],"big":"5",
 	"room":[{"floor":1,"name":"b","phone":"1","size":5,"window":[2,1],"door":{"colour":"red"}},{"floor":1,"name":"a","next":"b","door":{"colour":"red"}},{"floor":-1,"name":"c","door":{"lock":"l"}}]}`
 
 // TestValidate: one change each makes fine data wrong.
@@ -187,7 +188,7 @@ func TestRefer(t *testing.T) {
 	h, _ := s.Root("house:house")
 	room, _ := h.Child("room")
 	d := &Data{Node: room}
-	d.Set("floor", "1").Set("name", "x").Set("next", "b").Put("door").Set("colour", "red")
+	d.Leaf("floor", "1").Leaf("name", "x").Leaf("next", "b").Put("door").Leaf("colour", "red")
 	next, _ := room.Child("next")
 	next.Musts = nil // it would need the rest, too
 	for _, there := range []bool{true, false} {
@@ -208,15 +209,17 @@ func TestForms(t *testing.T) {
 	}
 	text := string(d.AppendJSON(nil))
 	want := `{"any":"house:glass","big":"5","cable":"c","meter":"m","medium":"house:thin-glass","name":"a","room":[` +
-		`{"floor":1,"name":"b","door":{"colour":"red"},"phone":"1","size":5,"window":[2,1]},{"floor":1,"name":"a","door":{"colour":"red"},"next":"b"},{"floor":-1,"name":"c","door":{"lock":"l"}}],"sold":[null]}`
+		`{"floor":1,"name":"b","door":{"colour":"red"},"phone":"1","size":5,"window":[2,1]},{"floor":1,"name":"a","door":{"colour":"red"},"next":"b"},{"floor":-1,"name":"c","door":{"lock":"l"}}],"sold":[null],"where":"/base:street/neighbour[who='x']/house:lamps"}`
 	if text != want {
 		t.Errorf("JSON\n%s, want\n%s", text, want)
 	}
 	doc := string(d.AppendXML(nil, nil))
 	back := &Data{Node: d.Node}
-	name, err := s.ReadXML(back, strings.NewReader(doc))
-	if err != nil || name.Local != "house" || name.Space != "urn:test:house" {
-		t.Fatalf("%v %v\n%s", name, err, doc)
+	if name, err := s.XMLName(strings.NewReader(doc)); err != nil || name != "house:house" {
+		t.Errorf("%q %v", name, err)
+	}
+	if err := s.ReadXML(back, strings.NewReader(doc)); err != nil {
+		t.Fatalf("%v\n%s", err, doc)
 	}
 	if again := string(back.AppendJSON(nil)); again != text {
 		t.Errorf("through XML\n%s, want\n%s\n%s", again, text, doc)
@@ -226,7 +229,7 @@ func TestForms(t *testing.T) {
 	}
 	st, _ := s.Root("base:street")
 	street := &Data{Node: st}
-	street.Set("house:lamps", "3").Set("name", "x<&y")
+	street.Leaf("house:lamps", "3").Leaf("name", "x<&y")
 	if got := string(street.AppendJSON(nil)); got != `{"house:lamps":3,"name":"x<&y"}` {
 		t.Error(got)
 	}
@@ -253,14 +256,14 @@ func TestXMLRefused(t *testing.T) {
 		open + strings.Repeat(`<room><door>`, 40) + `</house>`:                   "no such node",
 		open + `<floors>many</floors></house>`:                                   "many",
 	} {
-		_, err := s.ReadXML(&Data{Node: h}, strings.NewReader(doc))
+		err := s.ReadXML(&Data{Node: h}, strings.NewReader(doc))
 		if err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("%s: %v, want %q", doc, err, words)
 		}
 	}
 	ok := `<?xml version="1.0" encoding="UTF-8"?><!-- c --> <h:house xmlns:h="urn:test:house"> <h:medium>h:glass</h:medium><name>x</name></h:house> `
 	d := &Data{Node: h}
-	if _, err := s.ReadXML(d, strings.NewReader(ok)); err != nil || string(d.AppendJSON(nil)) != `{"medium":"house:glass","name":"x"}` {
+	if err := s.ReadXML(d, strings.NewReader(ok)); err != nil || string(d.AppendJSON(nil)) != `{"medium":"house:glass","name":"x"}` {
 		t.Errorf("%v: %s", err, d.AppendJSON(nil))
 	}
 }

@@ -58,7 +58,9 @@ type handler struct {
 }
 
 // New returns the northbound.
-func New(cfg Config) http.Handler {
+func New(cfg Config) http.Handler { return newHandler(cfg) }
+
+func newHandler(cfg Config) *handler {
 	if cfg.Alloc == nil {
 		cfg.Alloc = &alloc.Allocator{}
 	}

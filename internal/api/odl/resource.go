@@ -379,8 +379,7 @@ func (c *core[T]) serveDelete(rq *request, id string) error {
 		if !had {
 			return c.gone(id)
 		}
-		tables.Foreign.Delete(w.tx, model.ForeignKey(c.kind, id))
-		return c.drop(w, &old)
+		return c.discard(w, id, &old)
 	})
 	if err != nil {
 		return err
@@ -388,6 +387,12 @@ func (c *core[T]) serveDelete(rq *request, id string) error {
 	rq.w.Header().Del("Content-Type")
 	rq.w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// discard removes an object and what the model does not hold of it.
+func (c *core[T]) discard(w *work, id string, old *T) error {
+	tables.Foreign.Delete(w.tx, model.ForeignKey(c.kind, id))
+	return c.drop(w, old)
 }
 
 func (c *core[T]) serveShow(rq *request, id string) error {

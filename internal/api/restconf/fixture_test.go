@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -43,6 +44,18 @@ type world struct {
 	stop  func()       // ends Run
 	log   *lines
 	left  map[*websocket.Conn][]string // events that were read and not yet looked at
+}
+
+// none is a northbound without objects.
+type none struct{}
+
+func (none) Object(store.Reader, string, string) (map[string]any, bool) { return nil, false }
+func (none) Objects(store.Reader, string) iter.Seq[map[string]any] {
+	return func(func(map[string]any) bool) {}
+}
+
+func (none) Edit(*http.Request, identity.Principal, string, string, func(map[string]any) (map[string]any, error)) error {
+	return nil
 }
 
 // lines collects a log.
@@ -93,7 +106,7 @@ func newWorldOn(t testing.TB, st *store.Store, change ...func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t, st: st, log: &lines{}, left: map[*websocket.Conn][]string{}}
 	w.ready.Store(true)
-	cfg := Config{Store: st, Auth: auth, Ready: w.ready.Load, Profile: "standard", PortStatus: true, NativeDHCP: true,
+	cfg := Config{Store: st, Objects: none{}, Auth: auth, Ready: w.ready.Load, Profile: "standard", PortStatus: true, NativeDHCP: true,
 		Log: slog.New(slog.NewTextHandler(w.log, nil)),
 		Now: func() time.Time {
 			if ms := w.now.Load(); ms != 0 {
@@ -362,3 +375,5 @@ func (w *world) happened(c *websocket.Conn, n int) []string {
 	w.left[c] = out[n:]
 	return out[:n]
 }
+
+func modelPort(id string) model.PortID { return model.PortID(id) }

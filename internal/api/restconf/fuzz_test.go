@@ -25,7 +25,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("POST", rpc, rpcBody(portsPath, "JSON"), "odl", "application/json")
 	f.Add("POST", "/rests/operations/sal-remote:create-data-change-event-subscription", `{"sal-remote:input":{"path":[]}}`, "odl", "application/xml")
 	st := store.New(tables.Schema, nil)
-	s := New(Config{Store: st, Auth: auth, PortStatus: true})
+	s := New(Config{Store: st, Objects: none{}, Auth: auth, PortStatus: true})
 	if _, err := st.Commit(f.Context(), store.Origin{}, func(tx *store.Txn) error {
 		putHost(host("h1", map[string]string{"ODL L2": "{}"}))(tx)
 		status("p1", "ACTIVE")(tx)
@@ -62,6 +62,38 @@ func FuzzRequest(f *testing.F) {
 		}
 		if st.Snapshot().Revision() != revision {
 			t.Errorf("%s %q changed the store", method, path)
+		}
+	})
+}
+
+// FuzzWrite: whatever is written in JSON or XML is done or refused: no fault of ours, and nothing changed by a refusal.
+func FuzzWrite(f *testing.F) {
+	w := cloudWorld(f)
+	w.send("PUT", newConfig+"networks/network="+netID, netBody("n"), 201)
+	f.Add("PUT", "networks/network="+netID, netBody("m"), false)
+	f.Add("PATCH", "networks/network="+netID, `{"neutron:network":[{"uuid":"`+netID+`","neutron-mtu-ext:mtu":9}]}`, false)
+	f.Add("POST", "networks", `<network xmlns="urn:opendaylight:neutron"><uuid>`+subID+`</uuid></network>`, true)
+	f.Add("POST", "networks/network="+netID, `{"neutron-provider-ext:segments":[{"segmentation-index":1}]}`, false)
+	f.Add("DELETE", "networks/network="+netID+"/name", "", false)
+	f.Fuzz(func(t *testing.T, method, path, body string, asXML bool) {
+		u, err := url.ParseRequestURI(newConfig + path)
+		if err != nil || method == "GET" || method == "" || strings.ContainsFunc(method, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return
+		}
+		r := httptest.NewRequest(http.MethodPut, "/", strings.NewReader(body))
+		r.Method, r.URL = method, u
+		if asXML {
+			r.Header.Set("Content-Type", "application/xml")
+		}
+		r.SetBasicAuth("admin", "pw")
+		rec := httptest.NewRecorder()
+		before := w.st.Snapshot().Revision()
+		w.srv.ServeHTTP(rec, r)
+		if rec.Code >= 500 && rec.Code != http.StatusNotImplemented || rec.Code < 200 {
+			t.Errorf("%s %s %q: %d %s", method, path, body, rec.Code, rec.Body)
+		}
+		if rec.Code >= 300 && w.st.Snapshot().Revision() != before {
+			t.Errorf("%s %s %q: %d, and something was changed", method, path, body, rec.Code)
 		}
 	})
 }

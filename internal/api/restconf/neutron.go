@@ -4,13 +4,17 @@ package restconf
 
 import (
 	"cmp"
+	"iter"
 	"maps"
+	"net/http"
 	"slices"
 
 	"nagare/internal/api/jsonbody"
+	"nagare/internal/identity"
 	"nagare/internal/model"
 	"nagare/internal/store"
 	"nagare/internal/tables"
+	"nagare/internal/yang"
 )
 
 // kindL2 is the type of host configuration by which networking-odl binds ports.
@@ -73,45 +77,136 @@ func networkTypes(profile string, n *model.Node) []string {
 	return append(out, string(model.VXLAN), string(model.GRE), string(model.Geneve))
 }
 
-func hostConfigEntry(id model.NodeID, kind, config string) map[string]any {
-	return map[string]any{"host-id": string(id), "host-type": kind, "config": config}
+// addNeutron adds the sources below neutron:neutron.
+func (t *tree) addNeutron() {
+	t.addHostConfigs()
+	t.addFeatures()
+	for path, collection := range map[string]string{
+		"networks/network": "networks", "subnets/subnet": "subnets", "routers/router": "routers", "floatingips/floatingip": "floatingips",
+		"security-groups/security-group": "security-groups", "security-rules/security-rule": "security-group-rules",
+		"qos-policies/qos-policy": "qos/policies", "trunks/trunk": "trunks",
+	} {
+		t.addObjects("neutron:neutron/"+path, collection)
+	}
+	t.addPorts()
 }
 
-func hostConfigList(cfg *Config) *node {
-	return &node{module: "neutron", name: "hostconfig", keys: []string{"host-id", "host-type"},
-		all: func(r store.Reader, _ []string) (out []any) {
-			for id, n := range tables.Nodes.All(r) {
-				configs := hostConfigs(cfg.Profile, &n)
-				for _, kind := range slices.Sorted(maps.Keys(configs)) {
-					out = append(out, hostConfigEntry(id, kind, configs[kind]))
+func (t *tree) addHostConfigs() {
+	const path = "neutron:neutron/hostconfigs/hostconfig"
+	entry := func(id model.NodeID, kind, config string) *yang.Data {
+		return t.entry(path).Leaf("host-id", string(id)).Leaf("host-type", kind).Leaf("config", config)
+	}
+	t.add(path, source{has: nonconfig,
+		all: func(v *view, _ []string) iter.Seq[*yang.Data] {
+			return func(yield func(*yang.Data) bool) {
+				for id, n := range tables.Nodes.All(v.r) {
+					configs := hostConfigs(v.Profile, &n)
+					for _, kind := range slices.Sorted(maps.Keys(configs)) {
+						if !yield(entry(id, kind, configs[kind])) {
+							return
+						}
+					}
 				}
 			}
-			return out
 		},
-		one: func(r store.Reader, keys []string) (map[string]any, bool) {
-			n, ok := tables.Nodes.Get(r, model.NodeID(keys[0]))
+		one: func(v *view, keys []string) *yang.Data {
+			n, ok := tables.Nodes.Get(v.r, model.NodeID(keys[0]))
 			if !ok {
-				return nil, false
-			}
-			config, ok := hostConfigs(cfg.Profile, &n)[keys[1]]
-			return hostConfigEntry(n.ID, keys[1], config), ok
-		}}
-}
-
-// featureList announces what networking-odl asks for when it starts. The names must have a prefix.
-func featureList(cfg *Config) *node {
-	const operationalPortStatus = "neutron-extensions:operational-port-status"
-	entry := map[string]any{"service-provider-feature": operationalPortStatus, "configuration": ""}
-	return &node{module: "neutron", name: "feature", keys: []string{"service-provider-feature"},
-		all: func(store.Reader, []string) []any {
-			if !cfg.PortStatus {
 				return nil
 			}
-			return []any{entry}
+			config, ok := hostConfigs(v.Profile, &n)[keys[1]]
+			if !ok {
+				return nil
+			}
+			return entry(n.ID, keys[1], config)
+		}})
+}
+
+// addFeatures announces what networking-odl asks for when it starts. The names must have a prefix.
+func (t *tree) addFeatures() {
+	const path, portStatus = "neutron:neutron/features/feature", "neutron-extensions:operational-port-status"
+	one := func(v *view, keys []string) *yang.Data {
+		if !v.PortStatus || keys[0] != portStatus {
+			return nil
+		}
+		return t.entry(path).Leaf("service-provider-feature", portStatus).Leaf("configuration", "")
+	}
+	t.add(path, source{has: nonconfig, one: one,
+		all: func(v *view, _ []string) iter.Seq[*yang.Data] { return some(one(v, []string{portStatus})) }})
+}
+
+// some is a sequence of what there is.
+func some(d *yang.Data) iter.Seq[*yang.Data] {
+	return func(yield func(*yang.Data) bool) {
+		if d != nil {
+			yield(d)
+		}
+	}
+}
+
+// Objects gives Neutron's objects in the JSON of the northbound, by its collections' paths.
+type Objects interface {
+	Object(r store.Reader, collection, id string) (map[string]any, bool)
+	Objects(r store.Reader, collection string) iter.Seq[map[string]any]
+	// Edit changes one object in one transaction: f gets what it is, nil if it is not there, and gives what it shall be, nil to have it
+	// removed. Its errors that are answers have a method Refusal.
+	Edit(r *http.Request, who identity.Principal, collection, id string, f func(now map[string]any) (map[string]any, error)) error
+}
+
+// addObjects adds a list of objects of a collection, which are configuration.
+func (t *tree) addObjects(path, collection string) {
+	t.add(path, source{has: config, edit: t.editObjects(path, collection),
+		all: func(v *view, _ []string) iter.Seq[*yang.Data] {
+			return func(yield func(*yang.Data) bool) {
+				for obj := range v.Objects.Objects(v.r, collection) {
+					d := t.entry(path)
+					fromNeutron(d, obj)
+					if !yield(d) {
+						return
+					}
+				}
+			}
 		},
-		one: func(_ store.Reader, keys []string) (map[string]any, bool) {
-			return entry, cfg.PortStatus && unprefixed(keys[0]) == unprefixed(operationalPortStatus)
-		}}
+		one: func(v *view, keys []string) *yang.Data {
+			obj, ok := v.Objects.Object(v.r, collection, keys[0])
+			if !ok {
+				return nil
+			}
+			d := t.entry(path)
+			fromNeutron(d, obj)
+			return d
+		}})
+}
+
+// addPorts adds ports: what Neutron wants is configuration, and their statuses are operational.
+func (t *tree) addPorts() {
+	const path = "neutron:neutron/ports/port"
+	t.addObjects(path, "ports")
+	wanted := *t.sources[t.node(path)]
+	one := func(v *view, id string) *yang.Data {
+		if v.want != nonconfig {
+			return wanted.one(v, []string{id})
+		}
+		status, ok := v.portStatus(v.r, model.PortID(id))
+		if !ok {
+			return nil
+		}
+		return t.entry(path).Leaf("uuid", id).Leaf("status", status)
+	}
+	t.add(path, source{has: all, edit: wanted.edit,
+		one: func(v *view, keys []string) *yang.Data { return one(v, keys[0]) },
+		all: func(v *view, above []string) iter.Seq[*yang.Data] {
+			if v.want != nonconfig {
+				return wanted.all(v, above)
+			}
+			return func(yield func(*yang.Data) bool) {
+				for id := range tables.Ports.All(v.r) {
+					if !yield(one(v, string(id))) {
+						return
+					}
+				}
+			}
+		}})
 }
 
 // portStatus is a port's status as Neutron is told it; ok is false if there is no such port.
@@ -121,23 +216,4 @@ func (cfg *Config) portStatus(r store.Reader, id model.PortID) (status string, o
 		return "", false
 	}
 	return tables.ForeignStatus(r, &p, cfg.NativeDHCP), true
-}
-
-func portEntry(id model.PortID, status string) map[string]any {
-	return map[string]any{"uuid": string(id), "status": status}
-}
-
-func portList(cfg *Config) *node {
-	return &node{module: "neutron", name: "port", keys: []string{"uuid"},
-		all: func(r store.Reader, _ []string) (out []any) {
-			for id := range tables.Ports.All(r) {
-				status, _ := cfg.portStatus(r, id)
-				out = append(out, portEntry(id, status))
-			}
-			return out
-		},
-		one: func(r store.Reader, keys []string) (map[string]any, bool) {
-			status, ok := cfg.portStatus(r, model.PortID(keys[0]))
-			return portEntry(model.PortID(keys[0]), status), ok
-		}}
 }

@@ -22,20 +22,22 @@ type dialect struct {
 
 var (
 	draft02 = &dialect{root: "restconf", inline: true, errors: "errors",
-		media: []string{"application/json", "application/yang.data+json", "application/yang.operation+json", "application/yang.api+json"},
+		media: []string{"application/json", "application/yang.data+json", "application/yang.operation+json", "application/yang.api+json",
+			"application/xml", "application/yang.data+xml", "application/yang.operation+xml", "application/yang.api+xml"},
 		routes: []route{
-			{"operational", readers, func(c *call, rest []string) error { return c.read(rest) }},
-			{"config", readers, func(c *call, rest []string) error { return c.readConfig(rest) }},
+			{"operational", readers, func(c *call, rest []string) error { return c.read(rest, nonconfig) }},
+			{"config", writers, func(c *call, rest []string) error { return c.readOrWrite(rest, config) }},
 			{"operations", []string{http.MethodPost}, (*call).operation},
 			{"streams", readers, (*call).streamResource},
 		}}
 	rfc8040 = &dialect{root: "rests", prefixed: true, errors: "ietf-restconf:errors",
-		media: []string{"application/yang-data+json", "application/json"},
+		media: []string{"application/yang-data+json", "application/json", "application/yang-data+xml", "application/xml"},
 		routes: []route{
-			{"data", readers, (*call).data},
+			{"data", writers, (*call).data},
 			{"operations", []string{http.MethodPost}, (*call).operation},
 		}}
 	readers = []string{http.MethodGet}
+	writers = []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete}
 )
 
 // dialectOf gives the dialect of a path; paths of neither get the older one's errors.
@@ -69,20 +71,22 @@ func (c *call) segments() ([]string, error) {
 
 // data serves /rests/data, where the store is a parameter (RFC 8040 section 4.8.1).
 func (c *call) data(rest []string) error {
-	content := c.r.URL.Query()["content"]
-	if len(content) > 1 || len(content) == 1 && !slices.Contains([]string{"all", "config", "nonconfig"}, content[0]) {
-		return invalid("content %q: want all, config or nonconfig", content)
-	}
 	if len(rest) > 1 && rest[0] == "ietf-restconf-monitoring:restconf-state" {
 		return c.streamResource(rest[2:])
 	}
-	if len(content) == 1 && content[0] == "config" {
-		return c.readConfig(rest)
-	}
-	return c.read(rest)
+	return c.readOrWrite(rest, all)
 }
 
-// accepted chooses the media type of an answer; ok is false if the client takes no JSON.
+func (c *call) readOrWrite(rest []string, want content) error {
+	if c.r.Method == http.MethodGet || c.r.Method == http.MethodHead {
+		return c.read(rest, want)
+	}
+	return c.change(rest)
+}
+
+func isXML(media string) bool { return strings.HasSuffix(media, "xml") }
+
+// accepted chooses the media type of an answer, the first of the client's that is known; ok is false if there is none.
 func (c *call) accepted() (string, bool) {
 	all := c.r.Header.Values("Accept")
 	if len(all) == 0 {

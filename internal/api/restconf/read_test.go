@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"nagare/internal/alloc"
 	"nagare/internal/identity"
 	"nagare/internal/model"
@@ -149,6 +151,7 @@ func TestPortStatus(t *testing.T) {
 		{"floating", "network:floatingip", "", "", true, "", "ACTIVE"},
 		{"error", "compute:nova", "h1", "", true, "ERROR", "ERROR"},
 	} {
+		p.id = testID(p.id)
 		w.commit(func(tx *store.Txn) {
 			q := port(model.PortID(p.id))
 			q.DeviceOwner, q.Host, q.DeviceID, q.AdminStateUp = p.owner, model.NodeID(p.host), p.router, p.up
@@ -162,13 +165,15 @@ func TestPortStatus(t *testing.T) {
 		w.want(base+p.id, 200, `{"port":[{"uuid":"`+p.id+`","status":"`+p.want+`"}]}`)
 	}
 	w.commit(func(tx *store.Txn) { // a floating IP's status is no port's
-		tables.FloatingIPs.Put(tx, "fip", model.FloatingIP{ID: "fip"})
-		status("fip", "ACTIVE")(tx)
+		id := testID("fip")
+		tables.FloatingIPs.Put(tx, model.FloatingIPID(id), model.FloatingIP{ID: model.FloatingIPID(id)})
+		status(model.PortID(id), "ACTIVE")(tx)
 	})
-	w.refused(w.get(base+"fip"), 404, "data-missing")
-	w.refused(w.get(base+"nosuch"), 404, "data-missing")
-	w.refused(w.get("/rests/data/neutron:neutron/ports/port=nosuch"), 404, "data-missing")
-	w.want("/rests/data/neutron:neutron/ports/port=bound/status", 200, `{"neutron:status":"ACTIVE"}`)
+	w.refused(w.get(base+testID("fip")), 404, "data-missing")
+	w.refused(w.get(base+testID("nosuch")), 404, "data-missing")
+	w.refused(w.get(base+"nosuch"), 400, "invalid-value")
+	w.refused(w.get("/rests/data/neutron:neutron/ports/port="+testID("nosuch")), 404, "data-missing")
+	w.want("/rests/data/neutron:neutron/ports/port="+testID("bound")+"/status?content=nonconfig", 200, `{"neutron:status":"ACTIVE"}`)
 	if list := w.get("/restconf/operational/neutron:neutron/neutron:ports"); len(list.json["ports"].(map[string]any)["port"].([]any)) != 11 {
 		t.Errorf("ports: %s", list.body)
 	}
@@ -178,14 +183,17 @@ func TestPortStatus(t *testing.T) {
 func TestPortStatusWithoutDHCP(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.NativeDHCP = false })
 	w.commit(func(tx *store.Txn) {
-		p := port("dhcp")
+		p := port(model.PortID(testID("dhcp")))
 		p.DeviceOwner, p.AdminStateUp = "network:dhcp", true
 		if err := alloc.PutPort(tx, p); err != nil {
 			t.Fatal(err)
 		}
 	})
-	w.want("/restconf/operational/neutron:neutron/ports/port/dhcp", 200, `{"port":[{"uuid":"dhcp","status":"DOWN"}]}`)
+	w.want("/restconf/operational/neutron:neutron/ports/port/"+testID("dhcp"), 200, `{"port":[{"uuid":"`+testID("dhcp")+`","status":"DOWN"}]}`)
 }
+
+// testID is an id made from a word.
+func testID(word string) string { return uuid.NewSHA1(uuid.Nil, []byte(word)).String() }
 
 // TestUnknown is X4 as far as there is something to know: each error in its dialect's form.
 func TestUnknown(t *testing.T) {
@@ -194,7 +202,7 @@ func TestUnknown(t *testing.T) {
 	for path, tag := range map[string]string{
 		"/restconf/operational/nosuch:module":                                        "unknown-element",
 		"/restconf/operational/neutron":                                              "unknown-element", // a module is named at the top
-		"/restconf/operational/neutron:neutron/networks":                             "unknown-element",
+		"/restconf/operational/neutron:neutron/firewalls":                            "unknown-element",
 		"/restconf/operational/neutron:neutron/hostconfigs/nosuch":                   "unknown-element",
 		"/restconf/operational/neutron:neutron/hostconfigs/hostconfig/h1":            "invalid-value",
 		"/restconf/operational/neutron:neutron/hostconfigs/hostconfig/h1/ODL%20L2/x": "unknown-element",
@@ -229,7 +237,9 @@ func TestMediaTypes(t *testing.T) {
 	const topology = "/operational/network-topology:network-topology"
 	for _, tt := range []struct{ path, accept, want string }{
 		{"/restconf" + topology, "", "application/json"},
-		{"/restconf" + topology, "application/xml;q=0.5, */*", "application/json"},
+		{"/restconf" + topology, "text/html, */*;q=0.5", "application/json"},
+		{"/restconf" + topology, "application/xml", "application/xml"},
+		{"/rests/data/network-topology:network-topology", "application/yang-data+xml", "application/yang-data+xml"},
 		{"/restconf" + topology, "application/yang.data+json", "application/yang.data+json"},
 		{"/rests/data/network-topology:network-topology", "", "application/yang-data+json"},
 		{"/rests/data/network-topology:network-topology", "application/json", "application/json"},
@@ -238,7 +248,7 @@ func TestMediaTypes(t *testing.T) {
 			t.Errorf("%s of %s: %d %s", tt.accept, tt.path, a.code, a.header)
 		}
 	}
-	w.refused(w.do("admin", "GET", "/restconf"+topology, "", "Accept", "application/xml"), 406, "invalid-value")
+	w.refused(w.do("admin", "GET", "/restconf"+topology, "", "Accept", "text/html"), 406, "invalid-value")
 }
 
 // TestAuthentication is A1, A2 and A3 for every kind of path.

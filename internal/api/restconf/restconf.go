@@ -4,12 +4,14 @@
 // features, statuses of ports, the topology of switches, and data-change subscriptions over a web socket. Both dialects are
 // spoken: /restconf (draft-bierman-netconf-restconf-02) and /rests (RFC 8040), each with its names and error bodies.
 //
-// What there is to read is one table of resources (schema.go); paths, dialects and streams know no resource. Nothing is kept here but
-// the subscribers: every answer comes from the store's newest snapshot, and events from its changes.
+// What there is is said by YANG modules (internal/yang) and one table of sources: where the entries of a list come from (schema.go). Paths,
+// dialects, parameters and forms know no resource. Nothing is kept here but the subscribers: every answer comes from the store's newest
+// snapshot, entry by entry, and events from its changes.
 //
 // Invariants: while not ready every path answers 503, never 400 or 404, which make clients give up for good. An event names what
 // the store holds: a port's ACTIVE is sent after its status was committed, which is after its switch's barrier. A subscriber
-// that does not read loses its own connection and delays nobody. The server never writes to the store.
+// that does not read loses its own connection and delays nobody. What is
+// written goes through the northbound's own transactions; nothing else here writes to the store.
 //
 // Callers: internal/app mounts the Handler and runs its loop.
 package restconf
@@ -38,6 +40,8 @@ type Config struct {
 	Ready func() bool
 	// Online says whether a node has a session, for the topology; nil: a node counts until it is lost.
 	Online func(model.NodeID) bool
+	// Objects are Neutron's, as the northbound has them.
+	Objects Objects
 	// Profile is "standard" or "classic": what a derived host configuration offers.
 	Profile string
 	// PortStatus announces the feature operational-port-status: Neutron then holds a port DOWN until an event says ACTIVE.
@@ -57,7 +61,7 @@ type Config struct {
 // Server serves both dialects. Run must be running for events to be sent.
 type Server struct {
 	cfg     Config
-	tree    []*node
+	tree    *tree
 	streams *streams
 	hub     *hub
 }
@@ -89,7 +93,9 @@ func New(cfg Config) *Server {
 		cfg.TokenLifetime = time.Minute
 	}
 	s := &Server{cfg: cfg, streams: newStreams(), hub: newHub()}
-	s.tree = resources(&s.cfg)
+	s.tree = newTree()
+	s.tree.addNeutron()
+	s.tree.addTopology()
 	return s
 }
 
@@ -122,6 +128,7 @@ type call struct {
 	w http.ResponseWriter
 	r *http.Request
 	*dialect
+	who identity.Principal
 }
 
 func (c *call) serve() error {
@@ -136,11 +143,10 @@ func (c *call) serve() error {
 	case path[0] == streamPrefix: // whoever has the location was authenticated when it was given out
 		return c.socket(path)
 	}
-	p, err := c.cfg.Auth(c.r)
-	if err != nil {
+	if c.who, err = c.cfg.Auth(c.r); err != nil {
 		return err
 	}
-	if !c.cfg.May(p) {
+	if !c.cfg.May(c.who) {
 		return errForbidden
 	}
 	if len(path) == 1 {
@@ -172,7 +178,7 @@ func (c *call) allow(methods ...string) error {
 	}
 	c.w.Header().Set("Allow", strings.Join(methods, ", "))
 	return &fault{status: http.StatusMethodNotAllowed, kind: "protocol", tag: "operation-not-supported",
-		msg: "method " + c.r.Method + " is not offered here; this data is read-only"}
+		msg: "method " + c.r.Method + " is not offered here"}
 }
 
 // hostMeta names the root of the RFC 8040 dialect.

@@ -3,142 +3,231 @@
 package restconf
 
 import (
-	"net/http"
+	"iter"
 	"net/url"
+	"slices"
 	"strings"
 
 	"nagare/internal/store"
+	"nagare/internal/yang"
 )
 
-// node is a container or a list of the tree that can be read. Leaves have no nodes: they are found in what an entry of a list
-// holds.
-type node struct {
-	module   string
-	name     string
-	children []*node
-	// Of a list: the leaves that are its keys, how to read its entries in order, and one of them. Both are given the keys of the entries
-	// above, outermost first, and one the entry's own behind them.
-	keys []string
-	all  func(r store.Reader, above []string) []any
-	one  func(r store.Reader, keys []string) (map[string]any, bool)
+// content says which data is asked for (RFC 8040 section 4.8.1).
+type content uint8
+
+const (
+	all content = iota
+	config
+	nonconfig
+)
+
+// view is what entries are made from.
+type view struct {
+	*Config
+	r    store.Reader
+	want content
 }
 
-// resources is the tree.
-func resources(cfg *Config) []*node {
-	return []*node{
-		{module: "neutron", name: "neutron", children: []*node{
-			{module: "neutron", name: "hostconfigs", children: []*node{hostConfigList(cfg)}},
-			{module: "neutron", name: "features", children: []*node{featureList(cfg)}},
-			{module: "neutron", name: "ports", children: []*node{portList(cfg)}},
-		}},
-		{module: "network-topology", name: "network-topology", children: []*node{topologyList(cfg)}},
+// source says where the entries of a list come from. What is below an entry is in it, but for lists that have sources of their own.
+// Keys are those of all lists on the way, outermost first.
+type source struct {
+	has content // config: configuration alone; nonconfig: operational data alone; all: both, and the view says which
+	all func(v *view, above []string) iter.Seq[*yang.Data]
+	one func(v *view, keys []string) *yang.Data // nil: there is none
+	// edit changes an entry; nil: nobody does. What is edited is the entry as configuration.
+	edit editor
+}
+
+// tree is the data that is served: the schema, and the sources of its lists.
+type tree struct {
+	schema  *yang.Schema
+	sources map[*yang.Node]*source
+	holds   map[*yang.Node]bool // containers and lists in which there are lists with sources
+}
+
+func newTree() *tree {
+	t := &tree{schema: yang.Served(), sources: map[*yang.Node]*source{}, holds: map[*yang.Node]bool{}}
+	t.holds[t.schema.Top] = true
+	return t
+}
+
+// add names the source of a list by the list's path in the schema. It panics if there is no such list.
+func (t *tree) add(path string, s source) {
+	n := t.node(path)
+	t.sources[n] = &s
+	for p := n.Parent; p != nil; p = p.Parent {
+		t.holds[p] = true
 	}
 }
 
-// read answers GET of operational data.
-func (c *call) read(path []string) error {
-	name, value, err := c.find(path)
-	if err != nil {
-		return err
+// node finds a schema node by its path, of which the program knows that it is there.
+func (t *tree) node(path string) *yang.Node {
+	n := t.schema.Top
+	for part := range strings.SplitSeq(path, "/") {
+		next, ok := n.Child(part)
+		if !ok {
+			panic("restconf: the schema has no " + path)
+		}
+		n = next
 	}
-	return c.answer(http.StatusOK, map[string]any{name: value})
+	return n
 }
 
-// readConfig answers GET of configuration, of which there is none: what is known here is observed.
-func (c *call) readConfig(path []string) error {
-	if _, _, err := c.find(path); err != nil {
-		return err
-	}
-	return errMissing
+// entry makes an instance of a list's entry, to be filled in.
+func (t *tree) entry(path string) *yang.Data { return &yang.Data{Node: t.node(path)} }
+
+// fits reports whether the source has data of the kind that is asked for.
+func (s *source) fits(want content) bool { return s.has == all || want == all || s.has == want }
+
+// hop is one step of a path: a node, and of a list or leaf-list the keys of one entry.
+type hop struct {
+	node  *yang.Node
+	keys  []string
+	whole bool // all entries of the list, or all values of the leaf-list
 }
 
-// find follows a path through the tree and gives what it names with its name at the top of an answer.
-func (c *call) find(path []string) (string, any, error) {
-	if len(path) == 0 {
-		return "", nil, unsupported("the whole data store is not given out at once; name a module, such as neutron:neutron")
-	}
-	r := c.cfg.Store.Snapshot()
-	var at *node
-	var keys []string // of all entries on the way
-	among, whole := c.tree, true
+// hops reads a path by the schema alone. What the schema lacks is an error.
+func (c *call) hops(path []string) (out []hop, err error) {
+	at := c.tree.schema.Top
 	for len(path) > 0 {
 		name, own, err := c.step(path[0])
 		if err != nil {
-			return "", nil, err
+			return nil, err
 		}
-		next := named(among, name, at)
-		if next == nil && at != nil && len(at.keys) > 0 && len(keys) > 0 {
-			return c.leaf(r, at, keys, path)
+		n, ok := at.Child(name)
+		if at == c.tree.schema.Top {
+			n, ok = c.tree.schema.Root(name)
 		}
-		if next == nil {
-			return "", nil, unknown("element", path[0])
+		if !ok {
+			return nil, unknown("element", path[0])
 		}
-		at, path, among = next, path[1:], next.children
-		if c.inline && len(at.keys) > 0 {
-			own = path[:min(len(path), len(at.keys))]
-			path = path[len(own):]
-		}
+		h := hop{node: n}
+		path = path[1:]
 		switch {
-		case len(own) == len(at.keys):
-		case len(at.keys) == 0:
-			return "", nil, invalid("%s is no list, and has no keys", at.name)
-		case len(own) == 0 && len(path) == 0:
-			whole = false
-		default:
-			return "", nil, invalid("list %s: want its keys, %s", at.name, strings.Join(at.keys, " and "))
+		case n.Kind == yang.List || n.Kind == yang.LeafList:
+			want := max(1, len(n.Keys))
+			if c.inline {
+				own = path[:min(len(path), want)]
+				path = path[len(own):]
+			}
+			switch {
+			case len(own) == 0 && len(path) == 0:
+				h.whole = true
+			case len(own) != want:
+				return nil, invalid("list %s: want its keys, %s", n.Name, names(n.Keys))
+			default:
+				if h.keys, err = c.keys(n, own); err != nil {
+					return nil, err
+				}
+			}
+		case len(own) > 0:
+			return nil, invalid("%s is no list, and has no keys", n.Name)
 		}
-		keys = append(keys, own...)
+		out = append(out, h)
+		at = n
 	}
-	var value any
-	ok := true
-	switch {
-	case !whole:
-		all := at.all(r, keys)
-		value, ok = all, len(all) > 0
-	case len(at.keys) > 0:
-		entry, there := at.one(r, keys)
-		value, ok = []any{entry}, there
-	default:
-		value, ok = at.value(r)
-	}
-	if !ok {
-		return "", nil, errMissing
-	}
-	return c.top(at), value, nil
+	return out, nil
 }
 
-// leaf follows a path through the contents of a list's entry. Leaves that another module adds are prefixed there; a path may
-// leave that out.
-func (c *call) leaf(r store.Reader, at *node, keys, path []string) (string, any, error) {
-	entry, ok := at.one(r, keys)
-	if !ok {
-		return "", nil, errMissing
+// target is what a path leads to: a container or a list above entries, all entries of a list, one of them, or what is in one.
+type target struct {
+	node  *yang.Node
+	keys  []string     // of all lists with sources on the way
+	whole bool         // all entries of the list, or all values of the leaf-list
+	data  []*yang.Data // within an entry: the instances; nil above
+	entry *yang.Data   // that has the data
+}
+
+// find follows a path. What is not there is errMissing.
+func (c *call) find(v *view, path []string) (*target, error) {
+	hops, err := c.hops(path)
+	if err != nil {
+		return nil, err
 	}
-	var value any = entry
-	module, name := at.module, ""
-	for _, want := range path {
-		inner, ok := value.(map[string]any)
-		if !ok {
-			return "", nil, unknown("element", want)
-		}
-		name = ""
-		for k := range inner {
-			if k == want || module+":"+k == want || !strings.Contains(want, ":") && unprefixed(k) == want {
-				name = k
+	t := &target{}
+	for i, h := range hops {
+		inside := t.entry != nil
+		if !inside && i > 0 && t.node.Kind == yang.List && c.tree.sources[h.node] == nil && !c.tree.holds[h.node] {
+			if t.entry, err = c.tree.one(v, t); err != nil {
+				return nil, err
 			}
+			t.data, inside = []*yang.Data{t.entry}, true
 		}
-		if name == "" {
-			return "", nil, unknown("element", want)
+		t.node, t.whole = h.node, h.whole
+		if !inside {
+			t.keys = append(t.keys, h.keys...)
+			continue
 		}
-		value = inner[name]
-		if m, _, ok := strings.Cut(name, ":"); ok {
-			module = m
+		if t.data = within(t.data[0], h); len(t.data) == 0 {
+			return nil, errMissing
 		}
 	}
-	if name = unprefixed(name); c.prefixed {
-		name = module + ":" + name
+	if t.entry == nil && t.node.Kind == yang.List && !t.whole {
+		if t.entry, err = c.tree.one(v, t); err != nil {
+			return nil, err
+		}
+		t.data = []*yang.Data{t.entry}
 	}
-	return name, value, nil
+	return t, nil
+}
+
+// one gives the entry that a target has reached.
+func (t *tree) one(v *view, at *target) (*yang.Data, error) {
+	if src := t.sources[at.node]; src.fits(v.want) {
+		if d := src.one(v, at.keys); d != nil {
+			return d, nil
+		}
+	}
+	return nil, errMissing
+}
+
+// within gives the instances of a child that a hop leads to.
+func within(d *yang.Data, h hop) (out []*yang.Data) {
+	for _, x := range d.Children {
+		if x.Node == h.node && h.matches(x) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// matches reports whether an instance of the hop's node is the one that its keys name.
+func (h hop) matches(d *yang.Data) bool {
+	switch {
+	case h.keys == nil:
+		return true
+	case d.Node.Kind == yang.List:
+		own, _ := d.Key()
+		return slices.Equal(own, h.keys)
+	}
+	return d.Value == h.keys[0]
+}
+
+// keys reads the keys of an entry, or a value of a leaf-list, as a path has them.
+func (c *call) keys(n *yang.Node, own []string) (out []string, err error) {
+	types := []*yang.Type{n.Type}
+	if n.Kind == yang.List {
+		types = types[:0]
+		for _, k := range n.Keys {
+			types = append(types, k.Type)
+		}
+	}
+	for i, text := range own {
+		value, err := types[i].Parse(text, c.tree.schema.ModuleNames)
+		if err != nil {
+			return nil, invalid("key of %s: %v", n.Name, err)
+		}
+		out = append(out, value)
+	}
+	return out, nil
+}
+
+func names(nodes []*yang.Node) string {
+	var out []string
+	for _, n := range nodes {
+		out = append(out, n.Name)
+	}
+	return strings.Join(out, " and ")
 }
 
 // step reads one segment: a name, and in RFC 8040 the keys of an entry.
@@ -147,11 +236,11 @@ func (c *call) step(segment string) (name string, keys []string, err error) {
 		return segment, nil, nil
 	}
 	name, list, ok := strings.Cut(segment, "=")
-	if !ok {
-		return name, nil, nil
-	}
 	if name, err = url.PathUnescape(name); err != nil {
 		return "", nil, malformed("path segment %q: %v", segment, err)
+	}
+	if !ok {
+		return name, nil, nil
 	}
 	for k := range strings.SplitSeq(list, ",") {
 		if k, err = url.PathUnescape(k); err != nil {
@@ -160,37 +249,4 @@ func (c *call) step(segment string) (name string, keys []string, err error) {
 		keys = append(keys, k)
 	}
 	return name, keys, nil
-}
-
-// named finds a node by its name, with its module's or, under a node of the same module, without.
-func named(among []*node, name string, parent *node) *node {
-	for _, n := range among {
-		if name == n.module+":"+n.name || parent != nil && parent.module == n.module && name == n.name {
-			return n
-		}
-	}
-	return nil
-}
-
-// top is a node's name at the top of an answer.
-func (c *call) top(n *node) string {
-	if c.prefixed {
-		return n.module + ":" + n.name
-	}
-	return n.name
-}
-
-// value is all that a container holds; ok is false for nothing. A list that is empty is left out.
-func (n *node) value(r store.Reader) (map[string]any, bool) {
-	out := map[string]any{}
-	for _, k := range n.children {
-		if len(k.keys) > 0 {
-			if all := k.all(r, nil); len(all) > 0 {
-				out[k.name] = all
-			}
-		} else if v, ok := k.value(r); ok {
-			out[k.name] = v
-		}
-	}
-	return out, len(out) > 0
 }

@@ -8,8 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"nagare/internal/api/jsonbody"
+	"nagare/internal/yang"
 )
 
 // streamPrefix begins the name of every stream of data-change events, and the path of its web socket.
@@ -128,8 +126,12 @@ func (c *call) operation(rest []string) error {
 	if len(rest) != 1 || rest[0] != "sal-remote:create-data-change-event-subscription" {
 		return unknown("rpc", strings.Join(rest, "/"))
 	}
-	in, err := c.input()
-	if err != nil {
+	rpc, _ := c.tree.schema.RPC(rest[0])
+	in := &yang.Data{Node: rpc.Input}
+	if err := c.body(in); err != nil {
+		return err
+	}
+	if err := modelFault(c.tree.schema.Validate(in, true, nil)); err != nil {
 		return err
 	}
 	st, err := subscription(in)
@@ -137,79 +139,21 @@ func (c *call) operation(rest []string) error {
 		return err
 	}
 	c.streams.create(st)
-	top := "output"
-	if c.prefixed {
-		top = "sal-remote:output"
-	}
-	return c.answer(http.StatusOK, map[string]any{top: map[string]any{"stream-name": st.name()}})
+	return c.tell(http.StatusOK, (&yang.Data{Node: rpc.Output}).Leaf("stream-name", st.name()))
 }
 
-// input reads the body of an RPC; the keys lose their modules' prefixes.
-func (c *call) input() (map[string]any, error) {
-	if t := c.r.Header.Get("Content-Type"); t != "" {
-		media, _, err := mime.ParseMediaType(t)
-		if err != nil || !slices.Contains(c.media, media) {
-			return nil, &fault{http.StatusUnsupportedMediaType, "protocol", "invalid-value", "content type " + t + " is not understood; send " + c.media[0]}
-		}
-	}
-	v, err := jsonbody.Decode(c.r.Body)
-	switch {
-	case errors.Is(err, jsonbody.ErrTooLarge):
-		return nil, &fault{http.StatusRequestEntityTooLarge, "protocol", "too-big", err.Error()}
-	case err != nil:
-		return nil, malformed("%v", err)
-	}
-	body, _ := v.(map[string]any)
-	in, ok := body["input"].(map[string]any)
-	if !ok {
-		in, ok = body["sal-remote:input"].(map[string]any)
-	}
-	if !ok || len(body) != 1 {
-		return nil, malformed(`body: want {"input": {...}}`)
-	}
-	out := map[string]any{}
-	for k, v := range in {
-		if _, dup := out[unprefixed(k)]; dup {
-			return nil, malformed("input: %s is given twice", unprefixed(k))
-		}
-		out[unprefixed(k)] = v
-	}
-	return out, nil
-}
-
-// subscription reads what a client wants to be told of. OpenDaylight's defaults hold: configuration data, the base alone, XML.
-func subscription(in map[string]any) (st stream, err error) {
-	word := func(key, absent string, known ...string) string {
-		v, there := in[key]
-		if !there {
-			v = absent
-		}
-		s, _ := v.(string)
-		if !slices.Contains(known, s) && err == nil {
-			err = invalid("%s %v: want one of %s", key, v, strings.Join(known, ", "))
-		}
-		return s
-	}
-	path, _ := in["path"].(string)
-	datastore := word("datastore", "CONFIGURATION", "CONFIGURATION", "OPERATIONAL")
-	scope := word("scope", "BASE", "BASE", "ONE", "SUBTREE")
-	form := word("notification-output-type", "XML", "JSON", "XML")
-	for k := range in {
-		if !slices.Contains([]string{"path", "datastore", "scope", "notification-output-type"}, k) && err == nil {
-			err = unknown("input", k)
-		}
-	}
-	if err != nil {
-		return st, err
-	}
+// subscription reads what a client wants to be told of.
+func subscription(in *yang.Data) (st stream, err error) {
+	path, _ := in.Get("path")
 	var ok bool
 	if st.path, ok = canonical(path); !ok {
 		return st, invalid("path %q: changes can be subscribed of %s", path, strings.Join(watched, " and "))
 	}
+	datastore, scope := in.OrDefault("datastore"), in.OrDefault("scope")
 	if datastore != "OPERATIONAL" || scope != "SUBTREE" {
 		return st, unsupported("datastore %s with scope %s: changes can be subscribed of OPERATIONAL data, scope SUBTREE", datastore, scope)
 	}
-	st.xml = form == "XML"
+	st.xml = in.OrDefault("notification-output-type") == "XML"
 	return st, nil
 }
 

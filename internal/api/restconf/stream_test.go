@@ -53,12 +53,12 @@ func TestSubscription(t *testing.T) {
 		strings.Replace(plain, "OPERATIONAL", "CONFIGURATION", 1):                      {501, "operation-not-supported"},
 		strings.Replace(plain, "SUBTREE", "BASE", 1):                                   {501, "operation-not-supported"},
 		strings.Replace(plain, `"path"`, `"nosuch"`, 1):                                {400, "unknown-element"},
-		strings.Replace(plain, `"scope"`, `"sal-remote-augment:path"`, 1):              {400, "malformed-message"},
+		strings.Replace(plain, `"scope"`, `"sal-remote-augment:path"`, 1):              {400, "unknown-element"},
 		`{}`:                        {400, "malformed-message"},
 		`[]`:                        {400, "malformed-message"},
 		`{"input": 7}`:              {400, "malformed-message"},
 		`{"input": {}, "more": {}}`: {400, "malformed-message"},
-		`{"input": {}}`:             {400, "invalid-value"},
+		`{"input": {}}`:             {400, "missing-element"},
 		`{"input": {"path"`:         {400, "malformed-message"},
 		``:                          {400, "malformed-message"},
 		strings.Repeat("[", 100000): {400, "malformed-message"},
@@ -67,7 +67,16 @@ func TestSubscription(t *testing.T) {
 		w.refused(w.do("nova", "POST", rpc, body), want.code, want.tag)
 	}
 	w.refused(w.do("nova", "POST", "/restconf/operations/sal-flow:add-flow", plain), 400, "unknown-element")
-	w.refused(w.do("nova", "POST", rpc, "<input/>", "Content-Type", "application/xml"), 415, "invalid-value")
+	w.refused(w.do("nova", "POST", rpc, plain, "Content-Type", "text/plain"), 415, "invalid-value")
+	w.refused(w.do("nova", "POST", rpc, "<input/>", "Content-Type", "application/xml"), 400, "missing-element")
+	w.refused(w.do("nova", "POST", rpc, "<output/>", "Content-Type", "application/xml"), 400, "malformed-message")
+	w.refused(w.do("nova", "POST", rpc, "<input><path>"+strings.Repeat("x", 11<<20)+"</path></input>", "Content-Type", "application/xml"), 413, "too-big")
+	asXML := `<input xmlns="urn:opendaylight:params:xml:ns:yang:controller:md:sal:remote"><path xmlns:n="urn:opendaylight:neutron">/neutron:neutron/neutron:ports</path>` +
+		`<datastore xmlns="urn:sal:restconf:event:subscription">OPERATIONAL</datastore><scope xmlns="urn:sal:restconf:event:subscription">SUBTREE</scope></input>`
+	a = w.do("nova", "POST", rpc, asXML, "Content-Type", "application/xml", "Accept", "application/xml")
+	if want := `<output xmlns="urn:opendaylight:params:xml:ns:yang:controller:md:sal:remote"><stream-name>` + portsName + `/XML</stream-name></output>`; a.code != 200 || a.body != want {
+		t.Errorf("%d %s", a.code, a.body)
+	}
 	w.refused(w.do("nova", "GET", rpc, ""), 405, "operation-not-supported")
 }
 

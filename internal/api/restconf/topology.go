@@ -4,11 +4,15 @@ package restconf
 
 import (
 	"fmt"
+	"iter"
+	"slices"
+	"strconv"
 	"strings"
 
 	"nagare/internal/model"
 	"nagare/internal/store"
 	"nagare/internal/tables"
+	"nagare/internal/yang"
 )
 
 // The topology of switches as OpenDaylight's OVSDB plug-in shows it: for each connected node one entry for its database and one
@@ -20,53 +24,79 @@ const (
 	nodePrefix      = "ovsdb://uuid/"
 	bridgeInfix     = "/bridge/"
 	bridgeName      = "br-int"
+
+	topologyPath = "network-topology:network-topology/topology"
+	nodePath     = topologyPath + "/node"
 )
 
-func topologyList(cfg *Config) *node {
-	nodes := nodeList(cfg)
-	topology := func(r store.Reader, id string) map[string]any {
-		out := map[string]any{"topology-id": id}
-		if all := nodes.all(r, []string{id}); len(all) > 0 {
-			out["node"] = all
-		}
-		return out
-	}
-	return &node{module: "network-topology", name: "topology", keys: []string{"topology-id"}, children: []*node{nodes},
-		all: func(r store.Reader, _ []string) []any {
-			return []any{topology(r, netvirtTopology), topology(r, ovsdbTopology)}
-		},
-		one: func(r store.Reader, keys []string) (map[string]any, bool) {
-			if keys[0] != netvirtTopology && keys[0] != ovsdbTopology {
-				return nil, false
-			}
-			return topology(r, keys[0]), true
-		}}
-}
-
-func nodeList(cfg *Config) *node {
-	ports := portsOfBridge(cfg)
-	return &node{module: "network-topology", name: "node", keys: []string{"node-id"}, children: []*node{ports},
-		all: func(r store.Reader, above []string) (out []any) {
-			if above[0] != ovsdbTopology {
-				return nil
-			}
-			for _, n := range tables.Nodes.All(r) {
-				if cfg.connected(&n) {
-					out = append(out, managerEntry(&n), bridgeEntry(r, &n))
+// addTopology adds the sources below network-topology:network-topology.
+func (t *tree) addTopology() {
+	topologies := []string{netvirtTopology, ovsdbTopology}
+	topology := func(id string) *yang.Data { return t.entry(topologyPath).Leaf("topology-id", id) }
+	t.add(topologyPath, source{has: nonconfig,
+		all: func(*view, []string) iter.Seq[*yang.Data] {
+			return func(yield func(*yang.Data) bool) {
+				for _, id := range topologies {
+					if !yield(topology(id)) {
+						return
+					}
 				}
 			}
-			return out
 		},
-		one: func(r store.Reader, keys []string) (map[string]any, bool) {
-			n, bridge, ok := cfg.topologyNode(r, keys)
+		one: func(_ *view, keys []string) *yang.Data {
+			if !slices.Contains(topologies, keys[0]) {
+				return nil
+			}
+			return topology(keys[0])
+		}})
+	t.add(nodePath, source{has: nonconfig,
+		all: func(v *view, above []string) iter.Seq[*yang.Data] {
+			return func(yield func(*yang.Data) bool) {
+				if above[0] != ovsdbTopology {
+					return
+				}
+				for _, n := range tables.Nodes.All(v.r) {
+					if v.connected(&n) && (!yield(t.managerEntry(&n)) || !yield(t.bridgeEntry(&n))) {
+						return
+					}
+				}
+			}
+		},
+		one: func(v *view, keys []string) *yang.Data {
+			n, bridge, ok := v.topologyNode(v.r, keys)
 			switch {
 			case !ok:
-				return nil, false
+				return nil
 			case bridge:
-				return bridgeEntry(r, &n), true
+				return t.bridgeEntry(&n)
 			}
-			return managerEntry(&n), true
-		}}
+			return t.managerEntry(&n)
+		}})
+	t.add(nodePath+"/termination-point", source{has: nonconfig,
+		all: func(v *view, above []string) iter.Seq[*yang.Data] {
+			return func(yield func(*yang.Data) bool) {
+				n, bridge, ok := v.topologyNode(v.r, above)
+				if !ok || !bridge {
+					return
+				}
+				for i := range tables.InterfacesByNode.By(v.r, string(n.ID)) {
+					if !yield(t.portOfBridge(&i)) {
+						return
+					}
+				}
+			}
+		},
+		one: func(v *view, keys []string) *yang.Data {
+			n, bridge, ok := v.topologyNode(v.r, keys)
+			if !ok || !bridge {
+				return nil
+			}
+			i, ok := tables.Interfaces.Get(v.r, model.InterfaceKey(n.ID, keys[2]))
+			if !ok {
+				return nil
+			}
+			return t.portOfBridge(&i)
+		}})
 }
 
 // connected reports whether the topology has a node: OpenDaylight's shows whoever has a session.
@@ -99,40 +129,33 @@ func bridgeID(n *model.Node) string  { return managerID(n) + bridgeInfix + bridg
 
 // nodeRef is an instance identifier of an entry of ovsdb:1, as leaves that refer to one hold it.
 func nodeRef(id string) string {
-	return "/network-topology:network-topology/network-topology:topology[network-topology:topology-id='" + ovsdbTopology +
-		"']/network-topology:node[network-topology:node-id='" + id + "']"
+	return "/network-topology:network-topology/topology[topology-id='" + ovsdbTopology + "']/node[node-id='" + id + "']"
 }
 
 // managerEntry is the entry of a node's database. The address is the one it came from, which the old binding compares with the
 // host's addresses.
-func managerEntry(n *model.Node) map[string]any {
-	ids := []map[string]any{}
-	for _, pair := range [][2]string{{"hostname", n.Hostname}, {"system-id", n.SystemID}} {
-		if pair[1] != "" {
-			ids = append(ids, map[string]any{"external-id-key": pair[0], "external-id-value": pair[1]})
-		}
+func (t *tree) managerEntry(n *model.Node) *yang.Data {
+	d := t.entry(nodePath).Leaf("node-id", managerID(n))
+	if n.Source != "" {
+		d.Put("ovsdb:connection-info").Leaf("remote-ip", n.Source)
 	}
-	configs := []map[string]any{}
-	if n.LocalIP.IsValid() {
-		configs = append(configs, map[string]any{"other-config-key": "local_ip", "other-config-value": n.LocalIP.String()})
-	}
-	out := map[string]any{
-		"node-id":                    managerID(n),
-		"ovsdb:connection-info":      map[string]any{"remote-ip": n.Source},
-		"ovsdb:managed-node-entry":   []map[string]any{{"bridge-ref": nodeRef(bridgeID(n))}},
-		"ovsdb:datapath-type-entry":  []map[string]any{{"datapath-type": datapathType(n)}},
-		"ovsdb:interface-type-entry": interfaceTypes(),
+	d.Put("ovsdb:managed-node-entry").Leaf("bridge-ref", nodeRef(bridgeID(n)))
+	d.Put("ovsdb:datapath-type-entry").Leaf("datapath-type", datapathType(n))
+	for _, kind := range interfaceTypes {
+		d.Put("ovsdb:interface-type-entry").Leaf("interface-type", kind)
 	}
 	if n.OVSVersion != "" {
-		out["ovsdb:ovs-version"] = n.OVSVersion
+		d.Leaf("ovsdb:ovs-version", n.OVSVersion)
 	}
-	if len(ids) > 0 {
-		out["ovsdb:openvswitch-external-ids"] = ids
+	for _, pair := range [][2]string{{"hostname", n.Hostname}, {"system-id", n.SystemID}} {
+		if pair[1] != "" {
+			d.Put("ovsdb:openvswitch-external-ids").Leaf("external-id-key", pair[0]).Leaf("external-id-value", pair[1])
+		}
 	}
-	if len(configs) > 0 {
-		out["ovsdb:openvswitch-other-configs"] = configs
+	if n.LocalIP.IsValid() {
+		d.Put("ovsdb:openvswitch-other-configs").Leaf("other-config-key", "local_ip").Leaf("other-config-value", n.LocalIP.String())
 	}
-	return out
+	return d
 }
 
 func datapathType(n *model.Node) string {
@@ -143,70 +166,31 @@ func datapathType(n *model.Node) string {
 }
 
 // interfaceTypes are those that nodes use for us. None is of vhost-user, so that the old binding chooses plain Open vSwitch.
-func interfaceTypes() []map[string]any {
-	out := []map[string]any{}
-	for _, t := range []string{"internal", "patch", "system", "tap", "vxlan"} {
-		out = append(out, map[string]any{"interface-type": "ovsdb:interface-type-" + t})
-	}
-	return out
+var interfaceTypes = []string{"ovsdb:interface-type-internal", "ovsdb:interface-type-patch", "ovsdb:interface-type-system", "ovsdb:interface-type-tap", "ovsdb:interface-type-vxlan"}
+
+// bridgeEntry is the entry of a node's integration bridge, without its ports.
+func (t *tree) bridgeEntry(n *model.Node) *yang.Data {
+	d := t.entry(nodePath).Leaf("node-id", bridgeID(n)).Leaf("ovsdb:bridge-name", bridgeName).Leaf("ovsdb:datapath-id", colons(n.DatapathID())).
+		Leaf("ovsdb:datapath-type", datapathType(n)).Leaf("ovsdb:fail-mode", "ovsdb:ovsdb-fail-mode-secure").Leaf("ovsdb:managed-by", nodeRef(managerID(n)))
+	d.Put("ovsdb:protocol-entry").Leaf("protocol", "ovsdb:ovsdb-bridge-protocol-openflow-13")
+	return d
 }
 
-// bridgeEntry is the entry of a node's integration bridge.
-func bridgeEntry(r store.Reader, n *model.Node) map[string]any {
-	out := map[string]any{
-		"node-id":              bridgeID(n),
-		"ovsdb:bridge-name":    bridgeName,
-		"ovsdb:datapath-id":    colons(n.DatapathID()),
-		"ovsdb:datapath-type":  datapathType(n),
-		"ovsdb:fail-mode":      "ovsdb:ovsdb-fail-mode-secure",
-		"ovsdb:managed-by":     nodeRef(managerID(n)),
-		"ovsdb:protocol-entry": []map[string]any{{"protocol": "ovsdb:ovsdb-bridge-protocol-openflow-13"}},
-	}
-	var ports []any
-	for i := range tables.InterfacesByNode.By(r, string(n.ID)) {
-		ports = append(ports, portOfBridge(&i))
-	}
-	if len(ports) > 0 {
-		out["termination-point"] = ports
-	}
-	return out
-}
-
-func portsOfBridge(cfg *Config) *node {
-	return &node{module: "network-topology", name: "termination-point", keys: []string{"tp-id"},
-		all: func(r store.Reader, above []string) (out []any) {
-			if n, bridge, ok := cfg.topologyNode(r, above); ok && bridge {
-				for i := range tables.InterfacesByNode.By(r, string(n.ID)) {
-					out = append(out, portOfBridge(&i))
-				}
-			}
-			return out
-		},
-		one: func(r store.Reader, keys []string) (map[string]any, bool) {
-			n, bridge, ok := cfg.topologyNode(r, keys)
-			if !ok || !bridge {
-				return nil, false
-			}
-			i, ok := tables.Interfaces.Get(r, model.InterfaceKey(n.ID, keys[2]))
-			return portOfBridge(&i), ok
-		}}
-}
-
-func portOfBridge(i *model.Interface) map[string]any {
-	out := map[string]any{"tp-id": i.Name, "ovsdb:name": i.Name}
+func (t *tree) portOfBridge(i *model.Interface) *yang.Data {
+	d := t.entry(nodePath+"/termination-point").Leaf("tp-id", i.Name).Leaf("ovsdb:name", i.Name)
 	if i.OFPort > 0 {
-		out["ovsdb:ofport"] = int(i.OFPort)
+		d.Leaf("ovsdb:ofport", strconv.Itoa(int(i.OFPort)))
 	}
 	if i.MAC != "" {
-		out["ovsdb:mac-in-use"] = i.MAC
+		d.Leaf("ovsdb:mac-in-use", i.MAC)
 	}
-	if i.Type != "" {
-		out["ovsdb:interface-type"] = "ovsdb:interface-type-" + i.Type
+	if kind := "ovsdb:interface-type-" + i.Type; i.Type != "" && t.schema.DerivedFrom(kind, "ovsdb:interface-type-base", false) {
+		d.Leaf("ovsdb:interface-type", kind)
 	}
 	if i.IfaceID != "" {
-		out["ovsdb:interface-external-ids"] = []map[string]any{{"external-id-key": "iface-id", "external-id-value": string(i.IfaceID)}}
+		d.Put("ovsdb:interface-external-ids").Leaf("external-id-key", "iface-id").Leaf("external-id-value", string(i.IfaceID))
 	}
-	return out
+	return d
 }
 
 // colons is a datapath id as eight octets in hexadecimal.
