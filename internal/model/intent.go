@@ -172,7 +172,11 @@ type Port struct {
 	DNSDomain             string         `json:"dns_domain,omitempty"`
 	PropagateUplinkStatus bool           `json:"propagate_uplink_status,omitempty"`
 	Unaddressed           bool           `json:"unaddressed,omitempty"` // it was created to have no addresses
-	Deferred              bool           `json:"deferred,omitempty"`    // it gets addresses once its host is known
+	Trusted               *bool          `json:"trusted,omitempty"`     // this and the next three are for Nova alone
+	NUMAPolicy            string         `json:"numa_affinity_policy,omitempty"`
+	DeviceProfile         string         `json:"device_profile,omitempty"`
+	DataPlaneStatus       string         `json:"data_plane_status,omitempty"`
+	Deferred              bool           `json:"deferred,omitempty"` // it gets addresses once its host is known
 }
 
 // DHCPOpt is an extra DHCP option of a port; Version is 4 or 6.

@@ -69,7 +69,7 @@ ports:
 		"qos_policy_id":null,"qos_network_policy_id":null,"propagate_uplink_status":false,"device_profile":null,"numa_affinity_policy":null,"data_plane_status":null,
 		"dns_name":"","dns_domain":"","dns_assignment":[{"fqdn":"host-10-11-12-2.openstacklocal.","hostname":"host-10-11-12-2","ip_address":"10.11.12.2"}],
 		"ip_allocation":"immediate","resource_request":null,"binding:vnic_type":"normal","binding:host_id":"controller","binding:profile":{},
-		"binding:vif_type":"ovs","binding:vif_details":{"bridge_name":"br-int","connectivity":"l2","datapath_type":"netdev","ovs_hybrid_plug":false,"port_filter":true}}}`)
+		"binding:vif_type":"ovs","binding:vif_details":{"bridge_name":"br-int","connectivity":"l2","datapath_type":"netdev","ovs_hybrid_plug":false,"port_filter":true},"trusted":null}}`)
 
 	// Nova: create as the user, bind as the service.
 	vm := "7adff632-cc00-4000-8000-000000000000"
