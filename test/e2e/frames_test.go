@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"nagare/internal/pipeline"
 )
 
 // marker is an Ethernet type for local experiments (IEEE 802, clause 9.2.3): nobody else's frames have it.
@@ -96,7 +98,7 @@ func (s *site) countedDrops(node string, table uint8) (n uint64) {
 		s.t.Fatal(err)
 	}
 	for _, f := range fs {
-		if f.Table == table && strings.HasSuffix(f.String(), " actions=drop") {
+		if f.Table == table && pipeline.Drops(f.Actions) {
 			n += f.Packets
 		}
 	}
