@@ -3,11 +3,13 @@
 package neutron
 
 import (
+	"iter"
 	"net/http"
 	"net/netip"
 
 	"nagare/internal/alloc"
 	"nagare/internal/model"
+	"nagare/internal/store"
 	"nagare/internal/tables"
 )
 
@@ -15,6 +17,14 @@ var (
 	meteringLabels = new(Resource[model.MeteringLabel])
 	meteringRules  = new(Resource[model.MeteringRule])
 )
+
+// sharedLabels are those that every project sees, under tables.All. Their rules are seen with them.
+var sharedLabels = store.DeclareIndex(tables.Schema, tables.MeteringLabels, "shared", func(l model.MeteringLabel) []string {
+	if !l.Shared {
+		return nil
+	}
+	return []string{tables.All}
+})
 
 // maxMeteringRules bounds the rules of a label, which are all compared with a new one.
 const maxMeteringRules = 1000
@@ -33,6 +43,10 @@ func init() {
 		return fail(http.StatusNotFound, "MeteringLabelNotFound", "Metering label '%s' does not exist.", id)
 	}
 	d.lookups = append(d.lookups, lookup[model.MeteringLabel]{attr: "name", in: tables.MeteringLabelsByName})
+	d.sees = func(v *view, l *model.MeteringLabel) bool { return l.Shared || v.mine(l.Project) }
+	d.scope = func(v *view) iter.Seq[model.MeteringLabel] {
+		return both(tables.MeteringLabelsByProject.By(v.r, string(v.who.ProjectID)), sharedLabels.By(v.r, tables.All))
+	}
 	d.create, d.remove = adminOnly, adminOnly
 	d.build = func(w *work, in *values) (model.MeteringLabel, error) {
 		l := model.MeteringLabel{ID: model.MeteringLabelID(alloc.NewUUID()), Std: w.newStd(in, 0), Shared: get[bool](in, "shared")}
@@ -60,6 +74,21 @@ func declareMeteringRules() {
 		return fail(http.StatusNotFound, "MeteringLabelRuleNotFound", "Metering label rule '%s' does not exist.", id)
 	}
 	d.lookups = []lookup[model.MeteringRule]{d.lookups[0], {attr: "metering_label_id", in: tables.MeteringRulesByLabel}}
+	d.sees = func(v *view, u *model.MeteringRule) bool {
+		l, ok := tables.MeteringLabels.Get(v.r, u.Label)
+		return v.mine(u.Project) || ok && l.Shared
+	}
+	d.scope = func(v *view) iter.Seq[model.MeteringRule] {
+		return both(tables.MeteringRulesByProject.By(v.r, string(v.who.ProjectID)), func(yield func(model.MeteringRule) bool) {
+			for l := range sharedLabels.By(v.r, tables.All) {
+				for u := range tables.MeteringRulesByLabel.By(v.r, string(l.ID)) {
+					if !yield(u) {
+						return
+					}
+				}
+			}
+		})
+	}
 	d.create, d.remove, d.build = adminOnly, adminOnly, buildMeteringRule
 	prefix := func(name string, of func(*model.MeteringRule) netip.Prefix) Attr[model.MeteringRule] {
 		return Attr[model.MeteringRule]{Name: name, Get: func(_ *view, u *model.MeteringRule) any { return prefixOrNull(of(u)) }, Parse: meteredPrefix(name), Post: true}

@@ -59,6 +59,25 @@ func TestMetering(t *testing.T) {
 	rule := func(more string) string {
 		return `{"metering_label_rule":{"metering_label_id":"` + id + `","direction":"ingress"` + more + `}}`
 	}
+	// A shared label is everybody's to see, with its rules, and the administrator's to change.
+	theirs := w.make("admin", "metering/metering-label-rules", "metering_label_rule", `"metering_label_id":"`+demos+`","direction":"egress","remote_ip_prefix":"10.7.0.0/16"`)
+	alone := w.make("admin", "metering/metering-label-rules", "metering_label_rule", `"metering_label_id":"`+id+`","direction":"egress","remote_ip_prefix":"10.7.0.0/16"`)
+	for _, query := range []string{"", "&limit=1", "&id=" + theirs, "&metering_label_id=" + demos} {
+		if got := w.names("other", "metering/metering-label-rules?fields=id"+query, "id"); !slices.Equal(got, []string{theirs}) {
+			t.Errorf("another project sees rules %v with %q", got, query)
+		}
+	}
+	if got := w.names("other", "metering/metering-labels", "id"); !slices.Equal(got, []string{demos}) {
+		t.Errorf("another project sees labels %v", got)
+	}
+	w.do("other", "GET", labels+"/"+demos, "", 200)
+	w.do("other", "GET", rules+"/"+theirs, "", 200)
+	w.refuse("other", "GET", rules+"/"+alone, "", 404, "MeteringLabelRuleNotFound", "")
+	w.refuse("other", "DELETE", labels+"/"+demos, "", 403, "PolicyNotAuthorized", "")
+	w.refuse("other", "DELETE", rules+"/"+theirs, "", 403, "PolicyNotAuthorized", "")
+	for _, x := range []string{theirs, alone} {
+		w.do("admin", "DELETE", rules+"/"+x, "", 204)
+	}
 	r := w.do("admin", "POST", rules, rule(`,"remote_ip_prefix":"10.0.0.0/24"`), 201)["metering_label_rule"]
 	want = map[string]any{"id": dig(r, "id"), "metering_label_id": id, "direction": "ingress", "excluded": false, "remote_ip_prefix": "10.0.0.0/24",
 		"source_ip_prefix": nil, "destination_ip_prefix": nil}

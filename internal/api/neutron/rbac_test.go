@@ -100,6 +100,26 @@ func TestSharedGroup(t *testing.T) {
 	if m := w.do("other", "GET", "/v2.0/security-groups/"+g, "", 200); len(dig(m, "security_group", "security_group_rules").([]any)) != 3 {
 		t.Errorf("the group as its target sees it: %v", m)
 	}
+	// Its rules are seen with it, one by one and in lists, and remain its owner's to change.
+	mine := w.names("demo", "security-group-rules?fields=id&security_group_id="+g, "id")
+	for _, query := range []string{"", "&limit=3"} {
+		if got := w.names("other", "security-group-rules?fields=id&security_group_id="+g+query, "id"); len(mine) != 3 || !slices.Equal(got, mine) {
+			t.Errorf("the rules of a shared group are %v, the other project sees %v", mine, got)
+		}
+	}
+	all := w.names("other", "security-group-rules?fields=id", "id")
+	for _, id := range mine {
+		w.do("other", "GET", "/v2.0/security-group-rules/"+id, "", 200)
+		w.refuse("other", "DELETE", "/v2.0/security-group-rules/"+id, "", 403, "PolicyNotAuthorized", "")
+		if !slices.Contains(all, id) {
+			t.Errorf("rule %s is not in the list", id)
+		}
+	}
+	for _, id := range w.names("demo", "security-group-rules?fields=id", "id") {
+		if !slices.Contains(mine, id) {
+			w.refuse("other", "GET", "/v2.0/security-group-rules/"+id, "", 404, "SecurityGroupRuleNotFound", "")
+		}
+	}
 }
 
 func TestPolicyRefusals(t *testing.T) {

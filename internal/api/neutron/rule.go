@@ -60,11 +60,18 @@ func init() {
 						}
 					}
 				}
+				for id := range v.grants("security_group", model.AsShared) {
+					for r := range tables.RulesByGroup.By(v.r, id) {
+						if !yield(r) {
+							return
+						}
+					}
+				}
 			})
 		},
 		sees: func(v *view, r *model.SecurityGroupRule) bool {
 			g, ok := tables.SecurityGroups.Get(v.r, r.Group)
-			return v.mine(r.Project) || ok && v.mine(g.Project)
+			return v.mine(r.Project) || ok && groups.sees(v, &g)
 		},
 		create: owner, change: owner, remove: owner,
 		missed: func(v *view) bool { return groups.missed(v) },
