@@ -169,6 +169,7 @@ func TestFiles(t *testing.T) {
 		{[]string{`"get_network": "@"`, "\n\"get_netwrk\": \"@\""}, `b: line 2: rule "get_netwrk": there is no rule of this name, and no other rule of the file refers to it; is it "get_network"?`},
 		{[]string{`"get_network": "rule:create_network"`, `"create_network": "rule:get_network"`}, `a: line 1: rule "get_network": it refers to itself: get_network -> create_network -> get_network` + "\n" +
 			`b: line 1: rule "create_network": it refers to itself: create_network -> get_network -> create_network`},
+		{[]string{`"mine": "@"`, `"mine": "@"`}, `b: line 1: rule "mine": there is no rule of this name, and no other rule of the file refers to it`}, // once
 		{[]string{"- x", "", "just text"}, "a: line 1: want a mapping of rules to check strings\nc: line 1: want a mapping of rules to check strings"},
 	} {
 		_, err := load(c.texts...)
