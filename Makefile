@@ -71,6 +71,10 @@ lint: ## gofmt, go vet and staticcheck
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
+.PHONY: compat
+compat: ## gophercloud's acceptance tests for the network service: what passes, fails, is skipped, and why
+	@NAGARE_COMPAT=1 go test -count=1 -timeout 15m -v -run 'TestCompat$$' ./test/compat | grep -vE '^(=== |PASS|--- PASS)'; exit $${PIPESTATUS[0]}
+
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh

@@ -45,12 +45,6 @@ var excused = map[string]string{
 var excusedOptions = map[string]string{
 	"--dns-publish-fixed-ip":    "names in an outside DNS service are not published",
 	"--no-dns-publish-fixed-ip": "names in an outside DNS service are not published",
-	"--numa-policy-legacy":      "port-numa-affinity-policy is not served",
-	"--numa-policy-preferred":   "port-numa-affinity-policy is not served",
-	"--numa-policy-required":    "port-numa-affinity-policy is not served",
-	"--numa-policy":             "port-numa-affinity-policy is not served",
-	"--device-profile":          "port-device-profile is not served",
-	"--data-plane-status":       "data-plane-status is not served",
 	"--transparent-vlan":        "vlan-transparent is not served",
 	"--no-transparent-vlan":     "vlan-transparent is not served",
 	"--centralized":             "routers are distributed; refused",
