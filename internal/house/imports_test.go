@@ -96,7 +96,7 @@ var layers = []layer{
 	{pkg: "internal/lab", may: []string{"internal/ovstest", "internal/model", "internal/flow"},
 		reason: "an operator's view: the lab drives the server by its public interfaces and sees no insides"},
 	{pkg: "internal/app", may: []string{"internal/model", "internal/store", "internal/tables", "internal/alloc", "internal/flow",
-		"internal/pipeline", "internal/compile", "internal/netvirt", "internal/sim", "internal/responder", "internal/responder/dhcpopt", "internal/punt", "internal/edge", "internal/keystone", "internal/nova", "internal/nodedhcp/dhcpapi",
+		"internal/pipeline", "internal/compile", "internal/netvirt", "internal/sim", "internal/responder", "internal/responder/dhcpopt", "internal/punt", "internal/edge", "internal/keystone", "internal/policy", "internal/nova", "internal/nodedhcp/dhcpapi",
 		"internal/southbound", "internal/identity", "internal/api/...", "openflow", "ovsdb"},
 		reason: "puts the server's parts together, the list of tasks; how it was called is the command line's matter"},
 	{pkg: "internal/cli", may: []string{"internal/...", "openflow", "ovsdb"},
