@@ -22,6 +22,8 @@ const (
 	Groups     Kind = "group-set"
 	Floating   Kind = "floating-ip"
 	Forwarding Kind = "port-forwarding"
+	// FloatingMeter are places among the meters of floating IPs.
+	FloatingMeter Kind = "floating-meter"
 )
 
 // counter is the state of one kind's keys.
@@ -42,6 +44,7 @@ var (
 	NodesByKey       = store.DeclareIndex(tables.Schema, tables.Nodes, "key", func(n model.Node) []string { return keyText(n.Key) })
 	RoutersByKey     = store.DeclareIndex(tables.Schema, tables.Routers, "key", func(r model.Router) []string { return keyText(r.Key) })
 	FloatingByKey    = store.DeclareIndex(tables.Schema, tables.FloatingIPs, "key", func(f model.FloatingIP) []string { return keyText(f.Key) })
+	floatingByMeter  = store.DeclareIndex(tables.Schema, tables.FloatingIPs, "meter", func(f model.FloatingIP) []string { return keyText(f.Meter) })
 	ForwardingsByKey = store.DeclareIndex(tables.Schema, tables.PortForwardings, "key", func(f model.PortForwarding) []string { return keyText(f.Key) })
 	RulesByKey       = store.DeclareIndex(tables.Schema, tables.Rules, "key", func(r model.SecurityGroupRule) []string { return keyText(r.Key) })
 )
@@ -60,6 +63,9 @@ func keyText(k model.Key) []string {
 func (k Kind) max() model.Key {
 	if k == Rule {
 		return 1<<32 - 1
+	}
+	if k == FloatingMeter {
+		return model.MaxFloatingMeter
 	}
 	if _, ok := slotOf(k); ok {
 		return model.MaxSlot
@@ -88,6 +94,8 @@ func (k Kind) taken(r store.Reader, key model.Key) bool {
 		_, ok = RoutersByKey.First(r, text)
 	case Floating:
 		_, ok = FloatingByKey.First(r, text)
+	case FloatingMeter:
+		_, ok = floatingByMeter.First(r, text)
 	case Forwarding:
 		_, ok = ForwardingsByKey.First(r, text)
 	case Groups:

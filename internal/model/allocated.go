@@ -111,6 +111,20 @@ func (s Slot) LogMeter(m LogMeter) uint32 {
 // IsLogMeter reports whether a meter is one of security logs.
 func IsLogMeter(id uint32) bool { return id >= logMeterBase && id < qosMeterBase }
 
+// MaxFloatingMeter is the highest place among the meters of floating IPs, which are above those of slots and below 2^18.
+const MaxFloatingMeter Key = (1<<18-Key(floatingMeterBase))/2 - 1
+
+const floatingMeterBase = qosMeterBase + (zoneSlots+1)*uint32(qosMeters)
+
+// FloatingMeter is the id of the meter that limits a floating IP: what is sent by it, or to it.
+func FloatingMeter(place Key, d Direction) uint32 {
+	id := floatingMeterBase + 2*uint32(place)
+	if d == Ingress {
+		id++
+	}
+	return id
+}
+
 // FormerSet is the set of groups that a port wore before its present one. Its flows stay on the port's node until packets that
 // a switch has already taken for it are through, so that a change of groups loses none.
 type FormerSet struct {

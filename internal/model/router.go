@@ -10,11 +10,12 @@ import (
 
 // RouterPlane is the data-plane part of a Router. Its interfaces and its gateway are ports (PortPlane.Router names it).
 type RouterPlane struct {
-	Key          Key     `json:"key"`
-	AdminStateUp bool    `json:"admin_state_up"`
-	GatewayPort  PortID  `json:"gateway_port,omitempty"` // its port on an external network; "": none
-	EnableSNAT   bool    `json:"enable_snat"`
-	Routes       []Route `json:"routes,omitempty"`
+	Key          Key         `json:"key"`
+	AdminStateUp bool        `json:"admin_state_up"`
+	GatewayPort  PortID      `json:"gateway_port,omitempty"` // its port on an external network; "": none
+	EnableSNAT   bool        `json:"enable_snat"`
+	Routes       []Route     `json:"routes,omitempty"`
+	GatewayQos   QosPolicyID `json:"gateway_qos_policy_id,omitempty"` // of the gateway's address
 }
 
 // Router joins networks of a tenant, and these with an external one.
@@ -28,13 +29,15 @@ type Router struct {
 
 // FloatingIPPlane is the data-plane part of a FloatingIP.
 type FloatingIPPlane struct {
-	Key       Key        `json:"key"`
-	Network   NetworkID  `json:"floating_network_id"`
-	Addr      netip.Addr `json:"floating_ip_address"`
-	FloatPort PortID     `json:"floating_port"`             // holds the address on the external network
-	Port      PortID     `json:"port_id,omitempty"`         // whose address it stands for; "": nobody's
-	Fixed     netip.Addr `json:"fixed_ip_address,omitzero"` // which of them
-	Router    RouterID   `json:"router_id,omitempty"`
+	Key       Key         `json:"key"`
+	Network   NetworkID   `json:"floating_network_id"`
+	Addr      netip.Addr  `json:"floating_ip_address"`
+	FloatPort PortID      `json:"floating_port"`             // holds the address on the external network
+	Port      PortID      `json:"port_id,omitempty"`         // whose address it stands for; "": nobody's
+	Fixed     netip.Addr  `json:"fixed_ip_address,omitzero"` // which of them
+	Router    RouterID    `json:"router_id,omitempty"`
+	QosPolicy QosPolicyID `json:"qos_policy_id,omitempty"`
+	Meter     Key         `json:"meter,omitempty"` // its place among the meters of floating IPs, if a policy holds for it
 }
 
 // FloatingIP is an external address that stands for a fixed one.

@@ -22,7 +22,7 @@ func (l *layer3) forwarder(c *compile.Context, s *speaker, e *edge) {
 	s.pings(c)
 	if !e.SNAT && e.Addr4.IsValid() {
 		// The instance would answer one of its own router's directly: as the gateway's, it answers by way of here.
-		g := &speaker{e.Key, e.Tag, e.Addr4, e.MAC, s.zone, s.sign}
+		g := &speaker{e.Key, e.Tag, e.Addr4, e.MAC, s.zone, s.sign, e.limits(c)}
 		s.emit(c, l3New, pipeline.OutboundNew, pipeline.PrioFloating, g.commit(0, flow.Track{NAT: flow.SNAT(g.addr), Next: uint8(pipeline.Hairpin)}),
 			append(g.fresh(), flow.IPDst(host(s.addr)))...)
 	}
@@ -56,10 +56,10 @@ func (l *layer3) forwardingHere(c *compile.Context) {
 		return
 	}
 	s := &speaker{e.Key, e.Tag, f.Addr, f.MAC, zone,
-		func(n uint8, v flow.Flow) flow.Flow { return owned(pipeline.KindForwarding, p.Key, n, v) }}
+		func(n uint8, v flow.Flow) flow.Flow { return owned(pipeline.KindForwarding, p.Key, n, v) }, f.limits(c, e.MTU)}
 	mark := model.ForwardingMark(p.Key)
 	enter := func(m PortMask, port uint16) {
-		s.emit(c, l3New, pipeline.InboundNew, pipeline.PrioFloating, s.commit(mark, flow.Track{NAT: flow.DNAT(p.Fixed, port), Next: uint8(pipeline.InboundDone)}),
+		s.emit(c, l3New, pipeline.InboundNew, pipeline.PrioFloating, s.accept(mark, flow.Track{NAT: flow.DNAT(p.Fixed, port), Next: uint8(pipeline.InboundDone)}),
 			append(s.fresh(), flow.IPDst(host(f.Addr)), flow.IPProto(proto), flow.TPDstMasked(m.Value, m.Mask))...)
 	}
 	switch {
@@ -77,6 +77,6 @@ func (l *layer3) forwardingHere(c *compile.Context) {
 		}
 	}
 	s.emit(c, l3Done, pipeline.InboundNew, pipeline.PrioNATDone, flow.Do(to(pipeline.EgressACL)), append(s.known(mark, 0, 0), flow.IPDst(host(p.Fixed)))...)
-	s.emit(c, l3Done, pipeline.OutboundNew, pipeline.PrioNATDone, flow.Do(flow.SetEthSrc(f.MAC), to(pipeline.Hairpin)),
+	s.emit(c, l3Done, pipeline.OutboundNew, pipeline.PrioNATDone, metered(s.limit.out, []flow.Act{flow.SetEthSrc(f.MAC), to(pipeline.Hairpin)}),
 		append(s.known(mark, 0, 0), flow.IPSrc(host(f.Addr)))...)
 }

@@ -31,8 +31,10 @@ type float struct {
 	PortKey model.Key
 	PortNet model.NetworkID
 	Network model.NetworkID
-	MTU     int          // of the port's network; 0: not known
-	Node    model.NodeID // that serves it; "": none
+	MTU     int               // of the port's network; 0: not known
+	Node    model.NodeID      // that serves it; "": none
+	Qos     model.QosPolicyID // that holds for it; "": none
+	Meter   model.Key
 }
 
 func floatOf(r store.Reader, id string) (v float) {
@@ -45,8 +47,10 @@ func floatOf(r store.Reader, id string) (v float) {
 		return v
 	}
 	node, _ := tables.Serving(r, &f)
+	ext, _ := tables.Networks.Get(r, f.Network)
+	qos := tables.ExternalQos(f.QosPolicy, &ext)
 	if f.Port == "" {
-		return float{Key: f.Key, Router: f.Router, Addr: f.Addr, MAC: own.MAC, Network: f.Network, Node: node}
+		return float{Key: f.Key, Router: f.Router, Addr: f.Addr, MAC: own.MAC, Network: f.Network, Node: node, Qos: qos, Meter: f.Meter}
 	}
 	p, ok := tables.Ports.Get(r, f.Port)
 	if !ok {
@@ -54,7 +58,7 @@ func floatOf(r store.Reader, id string) (v float) {
 	}
 	n, _ := tables.Networks.Get(r, p.Network)
 	return float{Key: f.Key, Router: f.Router, Addr: f.Addr, MAC: own.MAC, Fixed: f.Fixed,
-		Port: p.ID, PortKey: p.Key, PortNet: p.Network, Network: f.Network, MTU: n.MTU, Node: node}
+		Port: p.ID, PortKey: p.Key, PortNet: p.Network, Network: f.Network, MTU: n.MTU, Node: node, Qos: qos, Meter: f.Meter}
 }
 
 // natZone is where a node translates for a port that it hosts, or else for a router whose gateway it is.
@@ -76,6 +80,7 @@ type speaker struct {
 	mac    model.MAC
 	zone   uint16
 	sign   func(n uint8, f flow.Flow) flow.Flow
+	limit  limits
 }
 
 func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
@@ -97,10 +102,24 @@ func (s *speaker) fresh() []flow.Term {
 		flow.CTState(flow.CTTrk|flow.CTNew, flow.CTTrk|flow.CTNew|flow.CTSNAT|flow.CTDNAT)}
 }
 
-// commit translates and marks a new connection; how says the translation and the table after it.
+// accept translates and marks a new connection from outside; how says the translation and the table after it.
+func (s *speaker) accept(mark model.Key, how flow.Track) flow.Actions {
+	return flow.Do(s.begin(mark, how))
+}
+
+// commit does the same for one to outside, by the address.
 func (s *speaker) commit(mark model.Key, how flow.Track) flow.Actions {
+	return metered(s.limit.out, []flow.Act{s.begin(mark, how)})
+}
+
+func (s *speaker) begin(mark model.Key, how flow.Track) flow.Act {
 	how.Commit, how.Zone, how.Exec = true, s.zone, []flow.Act{flow.SetCTMarkBits(0, 32, uint64(mark))}
-	return flow.Do(flow.CT(how))
+	return flow.CT(how)
+}
+
+// leave are the actions of what leaves by the address and was translated to it.
+func (s *speaker) leave() flow.Actions {
+	return metered(s.limit.out, []flow.Act{to(pipeline.Hairpin)})
 }
 
 // presence emits what an address on an external network has whatever it is for: answers, its learning of others' MAC addresses,
@@ -123,8 +142,8 @@ func (s *speaker) presence(c *compile.Context) {
 func (s *speaker) inbound(c *compile.Context) {
 	net, own := flow.TunID(s.net), host(s.addr)
 	s.emit(c, l3Inbound, pipeline.InboundNAT, pipeline.PrioFloating,
-		flow.Do(flow.LoadReg(pipeline.RegRouter, uint32(s.router)), routed(),
-			flow.CT(flow.Track{Zone: s.zone, Next: uint8(pipeline.InboundNew), NAT: flow.UnNAT()})),
+		metered(s.limit.in, []flow.Act{flow.LoadReg(pipeline.RegRouter, uint32(s.router)), routed(),
+			flow.CT(flow.Track{Zone: s.zone, Next: uint8(pipeline.InboundNew), NAT: flow.UnNAT()})}),
 		flow.IP(), net, flow.EthDst(s.mac), flow.IPDst(own))
 	c.Flow(s.sign(l3Own, hop(pipeline.PrioOwnHop, s.net, s.addr, s.mac)))
 	// As if it came from the wire: nothing that is known of its sender may be left.
@@ -155,7 +174,8 @@ func (l *layer3) floatingIP(c *compile.Context) {
 		return
 	}
 	s := &speaker{e.Key, e.Tag, f.Addr, f.MAC, zone,
-		func(n uint8, v flow.Flow) flow.Flow { return owned(pipeline.KindFloatingIP, f.Key, n, v) }}
+		func(n uint8, v flow.Flow) flow.Flow { return owned(pipeline.KindFloatingIP, f.Key, n, v) }, f.limits(c, e.MTU)}
+	s.limit.emit(c)
 	s.presence(c)
 	s.inbound(c)
 	if f.Port == "" {
@@ -164,14 +184,14 @@ func (l *layer3) floatingIP(c *compile.Context) {
 	}
 	s.sized(c, l, e.MTU, f.MTU)
 	s.outbound(c, pipeline.PrioFloating, flow.IPSrc(host(f.Fixed)))
-	s.emit(c, l3New, pipeline.InboundNew, pipeline.PrioFloating, s.commit(f.PortKey, flow.Track{NAT: flow.DNAT(f.Fixed, 0), Next: uint8(pipeline.InboundDone)}),
+	s.emit(c, l3New, pipeline.InboundNew, pipeline.PrioFloating, s.accept(f.PortKey, flow.Track{NAT: flow.DNAT(f.Fixed, 0), Next: uint8(pipeline.InboundDone)}),
 		append(s.fresh(), flow.IPDst(host(f.Addr)))...)
 	s.emit(c, l3New, pipeline.OutboundNew, pipeline.PrioFloating, s.commit(f.PortKey, flow.Track{NAT: flow.SNAT(f.Addr), Next: uint8(pipeline.Hairpin)}),
 		append(s.fresh(), flow.IPSrc(host(f.Fixed)))...)
 	// Until an answer comes a connection is new, and its packets are translated already.
 	s.emit(c, l3Done, pipeline.InboundNew, pipeline.PrioNATDone, flow.Do(to(pipeline.EgressACL)),
 		append(s.known(f.PortKey, 0, 0), flow.IPDst(host(f.Fixed)))...)
-	s.emit(c, l3Done, pipeline.OutboundNew, pipeline.PrioNATDone, flow.Do(to(pipeline.Hairpin)),
+	s.emit(c, l3Done, pipeline.OutboundNew, pipeline.PrioNATDone, s.leave(),
 		append(s.known(f.PortKey, 0, 0), flow.IPSrc(host(f.Addr)))...)
 	if string(e.Node) == c.Node {
 		return
@@ -215,7 +235,7 @@ func (l *layer3) gatewayHere(c *compile.Context) {
 		if !a.IsValid() {
 			continue
 		}
-		s := &speaker{e.Key, e.Tag, a, e.MAC, 0, sign}
+		s := &speaker{e.Key, e.Tag, a, e.MAC, 0, sign, limits{}}
 		s.presence(c)
 		s.echoes(c)
 		if a.Is6() {
@@ -234,6 +254,8 @@ func (l *layer3) gatewayHere(c *compile.Context) {
 		if s.zone, ok = natZone(c, "", model.RouterID(c.Subject)); !ok {
 			continue
 		}
+		s.limit = e.limits(c)
+		s.limit.emit(c)
 		s.inbound(c)
 		s.sized(c, l, e.MTU, compile.Ask(c, l.spans, c.Subject).Inner) // of whom it is the answer is not known yet
 		s.outbound(c, pipeline.PrioNAT)
@@ -242,7 +264,7 @@ func (l *layer3) gatewayHere(c *compile.Context) {
 		} else {
 			s.untranslated(c)
 		}
-		s.emit(c, l3Done, pipeline.OutboundNew, pipeline.PrioNATDone, flow.Do(to(pipeline.Hairpin)),
+		s.emit(c, l3Done, pipeline.OutboundNew, pipeline.PrioNATDone, s.leave(),
 			append(s.known(0, 0, 0), flow.IPSrc(host(a)))...)
 		s.emit(c, l3Done, pipeline.InboundNew, pipeline.PrioNATKnown, flow.Do(to(pipeline.EgressACL)),
 			s.known(0, flow.CTRpl, flow.CTRpl)...)

@@ -140,8 +140,9 @@ type edge struct {
 	MTU          int // of its network; 0: not known
 	Addr4, Next4 netip.Addr
 	Addr6, Next6 netip.Addr
-	Prefixes     string       // of all its external network's subnets, in order, each followed by a space
-	Node         model.NodeID // that carries it; "" while none does
+	Prefixes     string            // of all its external network's subnets, in order, each followed by a space
+	Node         model.NodeID      // that carries it; "" while none does
+	Qos          model.QosPolicyID // that holds for its address; "": none
 }
 
 // hasGateway reports whether some node carries the router's gateway.
@@ -165,6 +166,7 @@ func edgeOf(r store.Reader, router string) (e edge) {
 		return e
 	}
 	e.Port, e.MAC, e.Net, e.MTU = p.Key, p.MAC, n.ID, n.MTU
+	e.Qos = tables.ExternalQos(rt.GatewayQos, &n)
 	for _, f := range p.FixedIPs {
 		s, _ := tables.Subnets.Get(r, f.Subnet)
 		switch {

@@ -124,7 +124,7 @@ func init() {
 			ID: InboundNAT, Name: "inbound-nat", Profiles: both,
 			Purpose: "Undoes and makes destination translation for packets from an external network; metadata requests.",
 			Match:   join(fL2, fIP, fL4, tunID, reg(0, 1, 7)),
-			Kinds:   Goto | Set | Track | Punt | CheckSize,
+			Kinds:   Goto | Set | Track | Punt | CheckSize | Limit,
 			Sets:    join(tunID, reg(3, 7, 15), fields{openflow.FieldIPv4Dst, openflow.FieldEthDst}),
 			Next:    []TableID{InboundNew, MetadataOut, EgressACL, PacketSize},
 			Miss:    missGoto(EgressACL),

@@ -91,7 +91,7 @@ func declareForward() {
 		Table{
 			ID: OutboundNew, Name: "outbound-nat-new", Profiles: Standard,
 			Purpose: "Translates new connections to outside.",
-			Match:   join(fIP, fL4, fCT, reg(3)), Kinds: Goto | Track | Set, Sets: fields{openflow.FieldCTMark, openflow.FieldEthSrc}, Next: []TableID{Hairpin}, Miss: Miss{Kind: MissDrop},
+			Match:   join(fIP, fL4, fCT, reg(3)), Kinds: Goto | Track | Set | Limit, Sets: fields{openflow.FieldCTMark, openflow.FieldEthSrc}, Next: []TableID{Hairpin}, Miss: Miss{Kind: MissDrop},
 			Prios: []Priority{
 				{Value: PrioFloating, Name: "floating", Profiles: Standard, What: "new connection of a fixed address with a floating one"},
 				{Value: PrioNATDone, Name: "done", Profiles: Standard, What: "translated to an address of this node, of the present association or forwarding"},

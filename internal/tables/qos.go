@@ -29,8 +29,10 @@ var (
 		}
 		return []string{string(p.Project)}
 	})
-	PortsByQosPolicy    = store.DeclareIndex(Schema, Ports, "qos-policy", func(p model.Port) []string { return some(string(p.QosPolicy)) })
-	NetworksByQosPolicy = store.DeclareIndex(Schema, Networks, "qos-policy", func(n model.Network) []string { return some(string(n.QosPolicy)) })
+	PortsByQosPolicy       = store.DeclareIndex(Schema, Ports, "qos-policy", func(p model.Port) []string { return some(string(p.QosPolicy)) })
+	FloatingIPsByQosPolicy = store.DeclareIndex(Schema, FloatingIPs, "qos-policy", func(f model.FloatingIP) []string { return some(string(f.QosPolicy)) })
+	RoutersByQosPolicy     = store.DeclareIndex(Schema, Routers, "qos-policy", func(r model.Router) []string { return some(string(r.GatewayQos)) })
+	NetworksByQosPolicy    = store.DeclareIndex(Schema, Networks, "qos-policy", func(n model.Network) []string { return some(string(n.QosPolicy)) })
 )
 
 // EffectiveQos is the policy that holds for a port on its network: its own, or the network's unless the port is a device of
@@ -38,6 +40,15 @@ var (
 func EffectiveQos(p *model.Port, n *model.Network) model.QosPolicyID {
 	if p.QosPolicy != "" || p.IsNetworkDevice() {
 		return p.QosPolicy
+	}
+	return n.QosPolicy
+}
+
+// ExternalQos is the policy that holds for an address on an external network, a floating IP's or a router's: its own, or the
+// network's; "" for none.
+func ExternalQos(own model.QosPolicyID, n *model.Network) model.QosPolicyID {
+	if own != "" {
+		return own
 	}
 	return n.QosPolicy
 }

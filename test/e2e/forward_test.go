@@ -67,6 +67,53 @@ func TestPortForwarding(t *testing.T) {
 	kept.carry(t, 1000)
 	x.refuses(far, at, 2211)
 	x.join(x.a1.name, far, farAddress).carry(t, 1000) // by the gateway's address, as ever
+	x.limits(x.float(x.demo, x.a2))
+}
+
+// limits gives a floating IP, and the gateway, policies that leave a part of their pings.
+func (x *world) limits(f floating) {
+	x.t.Helper()
+	const pings = 200 // of 1,242 octets: two megabits each way
+	for _, direction := range []string{"egress", "ingress"} {
+		var made struct{ Policy struct{ ID string } }
+		err := x.admin.ask(201, "POST", x.admin.neutron("/qos/policies"), fields{"policy": fields{"name": direction}}, &made)
+		if err == nil {
+			err = x.admin.ask(201, "POST", x.admin.neutron("/qos/policies/"+made.Policy.ID+"/bandwidth_limit_rules"),
+				fields{"bandwidth_limit_rule": fields{"max_kbps": 100, "max_burst_kbps": 100, "direction": direction}}, nil)
+		}
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		for _, c := range []struct {
+			path     string
+			set      func(policy any) fields
+			from, to string
+		}{
+			{"/floatingips/" + f.ID, func(p any) fields { return fields{"floatingip": fields{"qos_policy_id": p}} }, far, f.Address},
+			{"/routers/" + x.r1, func(p any) fields {
+				return fields{"router": fields{"external_gateway_info": fields{"network_id": x.ext, "qos_policy_id": p}}}
+			}, x.a1.name, farAddress},
+		} {
+			free := x.answered(c.from, c.to, pings)
+			for _, p := range []any{made.Policy.ID, nil} {
+				if err := x.admin.ask(200, "PUT", x.admin.neutron(c.path), c.set(p), nil); err != nil {
+					x.t.Fatal(err)
+				}
+				x.admin.confirmed()
+				if p == nil {
+					break
+				}
+				x.eventually(settleWithin, "a limit of a twentieth on "+direction+" of "+c.path, func() error { // what the switch has cached goes a little later
+					limited := x.answered(c.from, c.to, pings)
+					if limited == 0 || limited > free/2 {
+						return fmt.Errorf("%d of %d pings are answered, %d without it", limited, pings, free)
+					}
+					x.t.Logf("%s of %s: %d of %d pings answered, %d without a limit", direction, c.path, limited, pings, free)
+					return nil
+				})
+			}
+		}
+	}
 }
 
 // unbound makes a floating IP that stands for nothing.

@@ -67,7 +67,7 @@ func init() {
 				{Name: "port_details", Get: portDetails, NoFilter: true, NoSort: true},
 				{Name: "dns_name", Get: func(_ *view, f *model.FloatingIP) any { return f.DNSName }, Parse: dnsName, Default: "", Post: true},
 				{Name: "dns_domain", Get: func(_ *view, f *model.FloatingIP) any { return f.DNSDomain }, Parse: dnsDomain, Default: "", Post: true},
-				{Name: "qos_policy_id", Get: null[model.FloatingIP], Parse: onlyNull("QosPolicyNotFound", "QoS policy"), Post: true, Put: true},
+				qosOfFloating(), networkQosOfFloating(),
 			}...),
 	})
 }
@@ -145,6 +145,9 @@ func buildFloatingIP(w *work, in *values) (model.FloatingIP, error) {
 		return f, err
 	}
 	if f.Key, err = alloc.NextKey(w.tx, alloc.Floating); err != nil {
+		return f, err
+	}
+	if err := w.meterFor(&f, n.QosPolicy); err != nil {
 		return f, err
 	}
 	tables.FloatingIPs.Put(w.tx, f.ID, f)

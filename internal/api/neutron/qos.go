@@ -15,7 +15,7 @@ import (
 var qosPolicies = new(Resource[model.QosPolicy])
 
 // What a policy promises rather than limits (qos-bw-minimum-ingress, qos-pps-minimum, port-resource-request) is stored and not
-// kept, since placement is not ours; those extensions are not told of, nor are policies of floating IPs and gateways.
+// kept, since placement is not ours; those extensions are not told of. Of what a policy says floating IPs and gateways heed the bandwidth.
 func init() {
 	declare(part{when: whereFiltered, extensions: []extension{
 		{"qos", "Quality of Service", "The Quality of Service extension.", "2015-06-08T10:00:00-00:00"},
@@ -65,6 +65,12 @@ func init() {
 	})
 	uses("qos-network", tables.Networks, func(n *model.Network) model.NetworkID { return n.ID }, func(_ store.Reader, n *model.Network) []store.Member {
 		return used("qos_policy", string(n.QosPolicy), n.Project)
+	})
+	uses("qos-floatingip", tables.FloatingIPs, func(f *model.FloatingIP) model.FloatingIPID { return f.ID }, func(_ store.Reader, f *model.FloatingIP) []store.Member {
+		return used("qos_policy", string(f.QosPolicy), f.Project)
+	})
+	uses("qos-router", tables.Routers, func(r *model.Router) model.RouterID { return r.ID }, func(_ store.Reader, r *model.Router) []store.Member {
+		return used("qos_policy", string(r.GatewayQos), r.Project)
 	})
 	uses("qos-port", tables.Ports, func(p *model.Port) model.PortID { return p.ID }, func(_ store.Reader, p *model.Port) []store.Member {
 		return used("qos_policy", string(p.QosPolicy), p.Project)
@@ -123,6 +129,12 @@ func deleteQosPolicy(w *work, p model.QosPolicy) error {
 	if q, ok := tables.PortsByQosPolicy.First(w.tx, string(p.ID)); ok {
 		return conflict("QosPolicyInUse", used, p.ID, "port", q.ID)
 	}
+	if f, ok := tables.FloatingIPsByQosPolicy.First(w.tx, string(p.ID)); ok {
+		return conflict("QosPolicyInUse", used, p.ID, "fip", f.ID)
+	}
+	if r, ok := tables.RoutersByQosPolicy.First(w.tx, string(p.ID)); ok {
+		return conflict("QosPolicyInUse", used, p.ID, "router", r.ID)
+	}
 	tables.QosPolicies.Delete(w.tx, p.ID)
 	return nil
 }
@@ -150,7 +162,7 @@ func takeNetworkPolicy(w *work, n *model.Network, in *values) error {
 		}
 	}
 	n.QosPolicy = p.ID
-	return nil
+	return w.metersOn(n)
 }
 
 func takePortPolicy(w *work, q *model.Port, in *values) error {

@@ -94,7 +94,7 @@ func TestWalkthroughRouting(t *testing.T) {
 	fip := dig(m, "floatingip", "id").(string)
 	want = map[string]any{"id": fip, "tenant_id": "p-demo", "project_id": "p-demo", "description": "", "tags": []any{}, "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:04:05Z",
 		"revision_number": 0.0, "floating_network_id": ext, "floating_ip_address": "172.16.1.4", "port_id": nil, "fixed_ip_address": nil, "router_id": nil, "status": "DOWN",
-		"port_details": nil, "dns_name": "", "dns_domain": "", "qos_policy_id": nil, "port_forwardings": []any{}}
+		"port_details": nil, "dns_name": "", "dns_domain": "", "qos_policy_id": nil, "qos_network_policy_id": nil, "port_forwardings": []any{}}
 	if got := m["floatingip"]; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("floating IP\n got %v\nwant %v", got, want)
 	}

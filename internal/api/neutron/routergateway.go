@@ -29,6 +29,8 @@ type gatewayInfo struct {
 	snat    *bool // nil: not said, which means yes
 	ips     []fixedIP
 	hasIPs  bool
+	qos     model.QosPolicyID // with hasQos; "": none
+	hasQos  bool
 }
 
 // parseGateway takes {"network_id","enable_snat","external_fixed_ips"}; null and {} are none.
@@ -37,7 +39,7 @@ func parseGateway(v any) (any, error) {
 		return (*gatewayInfo)(nil), nil
 	}
 	m, err := object(v, map[string]parser{"network_id": uuidText, "enable_snat": boolean, "external_fixed_ips": fixedIPs,
-		"qos_policy_id": onlyNull("QosPolicyNotFound", "QoS policy")}, "network_id")
+		"qos_policy_id": orNull(uuidText)}, "network_id")
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +48,10 @@ func parseGateway(v any) (any, error) {
 		g.snat = &snat
 	}
 	g.ips, g.hasIPs = m["external_fixed_ips"].([]fixedIP)
+	var qos any
+	if qos, g.hasQos = m["qos_policy_id"]; qos != nil {
+		g.qos = model.QosPolicyID(qos.(string))
+	}
 	return g, nil
 }
 
@@ -69,7 +75,11 @@ func gatewayBody(v *view, r *model.Router) any {
 	for _, f := range p.FixedIPs {
 		ips = append(ips, map[string]any{"subnet_id": string(f.Subnet), "ip_address": f.Addr.String()})
 	}
-	return map[string]any{"network_id": string(p.Network), "enable_snat": r.EnableSNAT, "external_fixed_ips": ips}
+	m := map[string]any{"network_id": string(p.Network), "enable_snat": r.EnableSNAT, "external_fixed_ips": ips}
+	if n, _ := tables.Networks.Get(v.r, p.Network); r.GatewayQos != "" || n.QosPolicy != "" { // as Neutron shows it
+		m["qos_policy_id"] = nullText(string(r.GatewayQos))
+	}
+	return m
 }
 
 // elevated is the work as the service itself: gateways and floating IPs use subnets that their owners do not see.
@@ -97,6 +107,15 @@ func (w *work) devicePort(n *model.Network, deviceOwner, device string, project 
 func (w *work) setGateway(r *model.Router, info *gatewayInfo) error {
 	old, had := tables.Ports.Get(w.tx, r.GatewayPort)
 	r.EnableSNAT = info == nil || info.snat == nil || *info.snat
+	if info == nil {
+		r.GatewayQos = ""
+	} else if info.hasQos {
+		q, err := w.changePolicy(r.GatewayQos, string(info.qos))
+		if err != nil {
+			return err
+		}
+		r.GatewayQos = q.ID
+	}
 	var n model.Network
 	if info != nil {
 		var err error
