@@ -75,7 +75,7 @@ func (c *cast) asks(g *guest, o *offers, n int, every time.Duration) (took []tim
 		w.send(discover(g.mac, g.mac, xid, netip.Addr{}))
 		<-tick.C
 	}
-	_ = poll(c.t.Context(), 3*time.Second, func() error {
+	_ = poll(c.t.Context(), 20*time.Second, func() error {
 		for xid := range sent {
 			if _, _, ok := o.answer(xid); !ok {
 				return errors.New("not all are answered")
@@ -221,7 +221,7 @@ func puntFlood(c *cast) {
 	if len(near) != n || len(far) != n {
 		c.t.Errorf("others' requests were answered %d and %d times of %d", len(near), len(far), n)
 	}
-	if float64(sent)/took.Seconds() < 2000 {
+	if float64(sent)/took.Seconds() < 500 { // 25 times the rate
 		c.t.Errorf("%d requests in %v are no flood", sent, took)
 	}
 	// The rate is 20 a second; a bucket of as many may be full at the start.

@@ -10,13 +10,18 @@ import (
 	"time"
 )
 
-// rawStream sends a frame every millisecond and counts how often its token arrives at a watcher.
+// rawStream sends a frame every millisecond and counts how often its token arrives at a watcher. One is like another: the third to
+// arrive was sent as the third or later.
 func rawStream(c *cast, what string, from *wire, f []byte, at *watcher, t token) *traffic {
-	s := &traffic{what: what, stop: make(chan struct{})}
+	s := &traffic{s: c.site, what: what, stop: make(chan struct{})}
 	s.end = func() {}
+	var times []time.Time
 	at.each(func(f []byte) {
 		if bytes.Contains(f, []byte(t)) {
-			s.arrival()
+			s.mu.Lock()
+			sent := times[min(s.got, len(times)-1)]
+			s.mu.Unlock()
+			s.arrival(sent)
 		}
 	})
 	s.send.Go(func() {
@@ -27,10 +32,11 @@ func rawStream(c *cast, what string, from *wire, f []byte, at *watcher, t token)
 			case <-s.stop:
 				return
 			case <-tick.C:
-				_, _ = from.f.Write(f) // one that cannot be sent does not arrive
 				s.mu.Lock()
 				s.sent++
+				times = append(times, time.Now())
 				s.mu.Unlock()
+				_, _ = from.f.Write(f) // one that cannot be sent does not arrive
 			}
 		}
 	})

@@ -30,7 +30,7 @@ func (s *site) login(ctx context.Context, user string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &client{s: s, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}, Timeout: 15 * time.Second}}
+	c := &client{s: s, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}, Timeout: settleWithin}}
 	s.t.Cleanup(c.http.CloseIdleConnections)
 	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":%[1]q,"domain":{"name":"Default"},"password":%[2]q}}},`+
 		`"scope":{"project":{"name":%[1]q,"domain":{"name":"Default"}}}}}`, user, strings.TrimSpace(string(password)))

@@ -42,7 +42,7 @@ func (s *site) kill(what string, pid int) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		s.t.Fatalf("%s: %v", what, err)
 	}
-	s.eventually(10*time.Second, what+" is dead", func() error {
+	s.eventually(settleWithin, what+" is dead", func() error {
 		if alive(pid) {
 			return fmt.Errorf("process %d runs", pid)
 		}

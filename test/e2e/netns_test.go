@@ -220,6 +220,18 @@ func (p *pinger) rest(t *testing.T) (lost []string) {
 	return lost
 }
 
+// lostOf is when those were sent, of a time, that were not answered.
+func (p *pinger) lostOf(from, to time.Time) (at []time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, took := range p.replied {
+		if sent := p.sent[i]; took == 0 && sent.After(from) && sent.Before(to) {
+			at = append(at, sent)
+		}
+	}
+	return at
+}
+
 // wire is a raw socket on a link: what is sent there goes out as it is, and whatever passes there is seen.
 type wire struct {
 	t    *testing.T

@@ -30,7 +30,7 @@ func newCloud(s *site, args ...string) *cloud {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	h := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: 15 * time.Second}
+	h := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: settleWithin}
 	s.t.Cleanup(h.CloseIdleConnections)
 	return &cloud{site: s, n: odl.New("http://"+s.hostIP+":8181", h, "admin", strings.TrimSpace(string(password))), admin: s.user("admin")}
 }

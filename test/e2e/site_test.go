@@ -24,10 +24,10 @@ const (
 	controller = "controller"
 	compute    = "compute"
 
-	settleWithin = 20 * time.Second // of anything that a healthy server should do by itself, on a busy machine
-	healWithin   = 5 * time.Second  // of what another hand has changed
-	auditWithin  = 40 * time.Second // of what only the comparison each 30 s can find
-	noticeWithin = 17 * time.Second // that a peer is gone without a word: 15 s from its last, and what polling adds
+	settleWithin = time.Minute      // of anything that a healthy server should do by itself, on a busy machine
+	healWithin   = 20 * time.Second // of what another hand has changed; it must not take the comparison each 30 s
+	auditWithin  = 90 * time.Second // of what only that comparison can find
+	noticeWithin = 45 * time.Second // that a peer is gone without a word: 15 s from its last, and what polling adds
 )
 
 // site is a laboratory of one test.

@@ -153,7 +153,7 @@ func (r *ride) asks(s *site, out *wire, sub *guest, vid int, to *guest) {
 		out.send(tagged(broadcast, sub.mac, [][2]int{{etherVLAN, vid}}, etherARP, arp(1, sub.mac, sub.ip, noMAC, to.ip, nil)),
 			tagged(to.mac, sub.mac, [][2]int{{etherVLAN, vid}}, etherIP4, ip4{src: sub.ip, dst: to.ip, proto: protoICMP, payload: data}.bytes()))
 		w := r.watch[r.parent.name]
-		if !w.wait(o, settleWithin/20) {
+		if !w.wait(o, time.Second) {
 			return fmt.Errorf("no answer; the question has come %d times", r.watch[to.name].arrived(o))
 		}
 		if got := w.vlan(o); got != vid {
@@ -198,7 +198,7 @@ func (r *ride) leases(s *site, sub *guest) {
 		udp4(any4, netip.MustParseAddr("255.255.255.255"), 68, 67, dhcp(1, dhcpDiscover, 7, sub.mac, netip.Addr{})))
 	s.eventually(settleWithin, "a sub-port's request is answered", func() error {
 		out.send(ask)
-		wait := time.NewTimer(settleWithin / 20)
+		wait := time.NewTimer(time.Second)
 		defer wait.Stop()
 		select {
 		case ip := <-r.offers:
@@ -241,7 +241,7 @@ func (r *ride) attacks(s *site, sub, wide *guest) {
 			send(o, r.parent.mac, r.parent.ip)
 			send(o, sub.mac, sub.ip, [2]int{etherVLAN, 10})
 			for _, to := range []string{r.blue.name, r.red.name, "bare"} {
-				if !r.watch[to].wait(o, settleWithin/20) {
+				if !r.watch[to].wait(o, time.Second) {
 					return fmt.Errorf("%s has not got it", to)
 				}
 			}

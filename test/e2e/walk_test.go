@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // walk runs the walk-through on the site and returns what it prints; each statement has to hold.
@@ -138,7 +137,7 @@ func (s *site) checkLink() {
 		{compute, "vxlan-192.168.0.10", controller, "vxlan-192.168.0.11"}: true,
 	}
 	c := s.user("admin")
-	s.eventually(10*time.Second, "the topology shows the tunnel in both directions", func() error {
+	s.eventually(settleWithin, "the topology shows the tunnel in both directions", func() error {
 		var topology struct{ Links []link }
 		if err := c.ask(200, "GET", c.admin("/topology"), nil, &topology); err != nil {
 			return err
