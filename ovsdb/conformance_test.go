@@ -55,7 +55,7 @@ func dial(t *testing.T, method string) net.Conn {
 
 // deadline is a context that ends well before the test binary's own time-out.
 func deadline(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -30,7 +30,7 @@ import (
 func accept(t *testing.T, l net.Listener) net.Conn {
 	t.Helper()
 	if d, ok := l.(interface{ SetDeadline(time.Time) error }); ok {
-		if err := d.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := d.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -73,7 +73,7 @@ func (r *realServer) start(args ...string) {
 			r.t.Logf("ovsdb-server: %s\n%s", out.String(), log)
 		}
 	})
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(2 * time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -98,7 +98,7 @@ func (r *realServer) env() []string {
 
 func (r *realServer) run(name string, args ...string) string {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = r.env()

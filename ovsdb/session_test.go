@@ -92,7 +92,7 @@ type message struct {
 // pipe makes a session and the other end of its connection.
 func pipe(t *testing.T, o ovsdb.Options) (*ovsdb.Session, *wire) {
 	ours, theirs := net.Pipe()
-	if err := theirs.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := theirs.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	s := ovsdb.NewSession(ours, o)
@@ -120,7 +120,7 @@ func ended(t *testing.T, s *ovsdb.Session) error {
 	select {
 	case <-s.Done():
 		return s.Err()
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("session lives on")
 		return nil
 	}

@@ -35,7 +35,7 @@ func FuzzStream(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s := ovsdb.NewSession(fed{in: bytes.NewReader(text)}, ovsdb.Options{ProbeInterval: -1})
 		m := ovsdb.NewMirror("db", ovsdb.Tables{"T": nil})
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		_ = s.Monitor(ctx, m) // any outcome will do
 		select {

@@ -72,7 +72,7 @@ type player struct {
 func (p *player) connect() {
 	ours, theirs := net.Pipe()
 	p.peer = theirs
-	if err := theirs.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := theirs.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		p.t.Fatal(err)
 	}
 	p.in = json.NewDecoder(bufio.NewReader(theirs))
@@ -114,7 +114,7 @@ func (p *player) play(line string) {
 			if kind != verb || verb == "ok" && text != arg || !strings.Contains(text, arg) {
 				p.fatal("call gave %s", got)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(2 * time.Minute):
 			p.fatal("call does not return")
 		}
 	case "batch":
@@ -135,7 +135,7 @@ func (p *player) play(line string) {
 			if err := p.s.Err(); !strings.Contains(err.Error(), arg) {
 				p.fatal("session ended: %v", err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(2 * time.Minute):
 			p.fatal("session lives on")
 		}
 	case "alive":

@@ -120,7 +120,7 @@ func explained(t *testing.T, rules *compile.Rulebook) backend {
 	done := make(chan struct{})
 	go func() { defer close(done); _ = hub.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	patient, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	patient, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer stop()
 	if err := hub.WaitCompiled(patient, last.Snapshot.Seq()); err != nil {
 		t.Fatal(err)

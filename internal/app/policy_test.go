@@ -114,7 +114,7 @@ func TestPolicyFile(t *testing.T) {
 	go func() { done <- s.followPolicy(ctx) }()
 	hup := func(until func() bool) {
 		t.Helper()
-		for end := time.Now().Add(10 * time.Second); !until(); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); !until(); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("the file was not read again")
 			}

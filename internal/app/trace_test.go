@@ -80,7 +80,7 @@ func settle(t *testing.T, b backend, f func(tx *store.Txn)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer stop()
 	if err := b.s.hub.WaitCompiled(ctx, r.Snapshot.Seq()); err != nil {
 		t.Fatal(err)

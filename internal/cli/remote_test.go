@@ -185,7 +185,7 @@ func TestWaitOnAHungServer(t *testing.T) {
 	if got.code != exitFailed || !strings.Contains(got.stderr, "revision 9: not confirmed by every live node within 50ms; see `nagare nodes`") {
 		t.Errorf("%+v", got)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 25*time.Second {
 		t.Errorf("took %v", took)
 	}
 }

@@ -221,7 +221,7 @@ func (r *real) expect(what string, from, to int, frames [][]byte, arrive int) {
 	}
 	marker := ether(model.MAC{2, 0, 0, 0, 0, byte(from)}, model.MAC{2, 0, 0, 0, 0, byte(to)}, flow.EthARP, arpReply(byte(from), byte(to)))
 	r.Receive(fmt.Sprintf("p%d", from), hex.EncodeToString(marker))
-	if err := ovstest.Poll(20*time.Second, func() error {
+	if err := ovstest.Poll(time.Minute, func() error {
 		if n := r.sent(to) - before; n < arrive+1 {
 			return fmt.Errorf("%d frames", n)
 		}

@@ -105,8 +105,9 @@ func obtain(ifname string, within time.Duration) (*dhcpv4.DHCPv4, error) {
 func lease(t *testing.T, ifname, want string) *dhcpv4.DHCPv4 {
 	t.Helper()
 	var last error
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
-		ack, err := obtain(ifname, 100*time.Millisecond)
+	within := 100 * time.Millisecond // longer each time: a busy machine may need it
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); within = min(2*within, 2*time.Second) {
+		ack, err := obtain(ifname, within)
 		if err == nil && ack.YourIPAddr.String() == want {
 			return ack
 		}

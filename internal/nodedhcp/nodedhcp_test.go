@@ -186,7 +186,7 @@ func start(t *testing.T, o Options) {
 			if err != nil {
 				t.Errorf("Run: %v", err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("Run did not end")
 		}
 		http.DefaultClient.CloseIdleConnections()
@@ -337,7 +337,7 @@ func TestFilterDropsForeignTraffic(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	rx.socket.SetReadDeadline(time.Now().Add(5 * time.Second))
+	rx.socket.SetReadDeadline(time.Now().Add(time.Minute))
 	for _, want := range []byte{0, 17, 1} {
 		buf := make([]byte, 100)
 		n, err := rx.socket.Read(buf)

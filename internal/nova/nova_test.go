@@ -122,7 +122,7 @@ func (w *world) expect(want ...Event) {
 	for len(w.fake.events()) < len(want) {
 		select {
 		case <-w.fake.news:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			w.t.Fatalf("Nova has only been told %+v, want %+v", w.fake.events(), want)
 		}
 	}

@@ -32,7 +32,7 @@ func crashChild(dir string) {
 	var passed atomic.Int64
 	hits, _ := strconv.ParseInt(os.Getenv(crashHits), 10, 64)
 	w := newTestWorld()
-	st, err := Open(context.Background(), w.schema, Options{DataDir: dir, LogBytes: 100000, point: func(name string) {
+	st, err := Open(context.Background(), w.schema, Options{DataDir: dir, LogBytes: 100000, Timeout: time.Minute, point: func(name string) {
 		if name == os.Getenv(crashPoint) && passed.Add(1) > hits {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // nothing more may happen
@@ -106,7 +106,7 @@ func TestCrash(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		limit := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+		limit := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
 		lines := 0
 		for sc := bufio.NewScanner(out); sc.Scan(); lines++ {
 			var i, n int
@@ -124,7 +124,7 @@ func TestCrash(t *testing.T) {
 		}
 		err = cmd.Wait()
 		if !limit.Stop() {
-			t.Fatalf("%+v: the point was not reached in 20 s", r)
+			t.Fatalf("%+v: the point was not reached in two minutes", r)
 		}
 		if state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || state.Signal() != syscall.SIGKILL {
 			t.Fatalf("%+v: child ended with %v", r, err)

@@ -88,7 +88,7 @@ func (c *child) start() {
 	}
 	addr := ""
 	if err == nil {
-		limit := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+		limit := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
 		sc := bufio.NewScanner(out)
 		var said []string
 		for sc.Scan() {
@@ -153,7 +153,7 @@ func (c *child) await(ctx context.Context, _ time.Duration) error {
 // TestKilled kills the server's process, with its store on disk, again and again while eight workers drain a journal over real
 // connections.
 func TestKilled(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	rnd := repro.Rand(7, 7)
 	c := &child{dir: t.TempDir(), tr: &http.Transport{MaxIdleConnsPerHost: 8}, ready: make(chan struct{})}

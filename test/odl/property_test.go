@@ -12,11 +12,12 @@ import (
 	"testing"
 
 	"nagare/internal/compile"
+	"nagare/internal/repro"
 	"nagare/internal/store"
 )
 
 // histories is how many random histories a property sees.
-const histories = 200
+var histories = repro.Rounds(80, 200)
 
 // judge holds that the server has what Neutron wants, by its answers and in its store.
 func (r *run) judge(ctx context.Context, s *server) error {
