@@ -15,6 +15,7 @@ type RouterPlane struct {
 	GatewayPort  PortID      `json:"gateway_port,omitempty"` // its port on an external network; "": none
 	EnableSNAT   bool        `json:"enable_snat"`
 	Routes       []Route     `json:"routes,omitempty"`
+	NDPProxying  bool        `json:"enable_ndp_proxy,omitempty"`      // it may speak for addresses of instances on the external network
 	GatewayQos   QosPolicyID `json:"gateway_qos_policy_id,omitempty"` // of the gateway's address
 }
 

@@ -25,15 +25,16 @@ type layer3 struct {
 	beyond *compile.Query[string] // router -> routers that its routes lead to, each followed by a space
 	fed    *compile.Query[bool]   // port of a router -> whether routes of other routers lead to it
 
-	static, router, face, door, answers, handOver, reach, towards, neighbour, port                    compile.RuleID
-	inner, exits, leave, gateway, floating, forwarding, external, nextHop, sizes, onWire, via, echoes compile.RuleID
+	static, router, face, door, answers, handOver, reach, towards, neighbour, port                             compile.RuleID
+	inner, exits, leave, gateway, floating, forwarding, external, nextHop, sizes, onWire, via, echoes, proxied compile.RuleID
 }
 
 // Which of its table's flows a flow of layer 3 is, for its cookie.
 const (
 	// Table 20.
-	l3Answer uint8 = 16
-	l3Learn  uint8 = 17
+	l3Answer  uint8 = 16
+	l3Learn   uint8 = 17
+	l3Proxied uint8 = 18
 
 	// Tables 30 and 31.
 	l3Inbound uint8 = 1
@@ -46,6 +47,7 @@ const (
 	l3Door     uint8 = 1
 	l3Floating uint8 = 2
 	l3Again    uint8 = 3
+	l3Closed   uint8 = 4
 
 	// Table 61.
 	l3Echo       uint8 = 1
@@ -109,6 +111,7 @@ func declareStandardL3(b *compile.Rulebook, l2 *layer2) func(*compile.Context) {
 	l.exits = add("l3/exits", "router", "routes to the external network: by the wire here, else by the gateway node", l.exitRoutes)
 	l.leave = add("l3/leave", "router", "routes to the external network for the floating IPs that this node serves", l.leaveHere)
 	l.gateway = add("l3/gateway", "router", "the router's address on its external network, and what leaves behind it", l.gatewayHere)
+	l.proxied = add("l3/ndp-proxy", "router", "addresses of instances that the router speaks for on its external network", l.proxies)
 	l.floating = add("l3/floating-ip", "floating-ip", "a floating IP that this node serves", l.floatingIP)
 	l.forwarding = add("l3/forwarding", "port-forwarding", "ports of a floating IP that stand for ports of an instance", l.forwardingHere)
 	l.external = add("l3/external", "network", "an external network on which this node speaks", l.externalNetwork)
@@ -265,6 +268,7 @@ func (l *layer3) routerHere(c *compile.Context) {
 	c.Need(l.exits, c.Subject)
 	if string(e.Node) == c.Node {
 		c.Need(l.gateway, c.Subject)
+		c.Need(l.proxied, c.Subject)
 	}
 }
 

@@ -25,6 +25,8 @@ func declareForward() {
 			Sets: join(reg(3, 7), tunID, one(openflow.FieldEthSrc)), Next: []TableID{RouteLookup, L3Forward}, Miss: missGoto(L3Forward),
 			Prios: []Priority{
 				{Value: PrioPrefix, Name: "classic-route", Profiles: Classic, What: "packet between two subnets of a router"},
+				{Value: PrioProxied, Name: "proxied", Profiles: Standard, What: "from outside to an address that the router speaks for there"},
+				{Value: PrioUnproxied, Name: "unproxied", Profiles: Standard, What: "from outside to another address behind a router that speaks for some: dropped"},
 				{Value: PrioFromFloating, Name: "from-floating", Profiles: Standard, What: "the same, from an address that has a floating IP on this node"},
 				{Value: PrioRouter, Name: "router", Profiles: Standard, What: "router interface's MAC"},
 				{Value: PrioRouteAgain, Name: "route-again", Profiles: Standard, What: "packet that inbound NAT sent to a router"},

@@ -70,6 +70,8 @@ const (
 	// Tables 60 to 80.
 	PrioRouter       uint16 = 1024
 	PrioFromFloating uint16 = 1025 // from an address that has a floating IP on this node
+	PrioUnproxied    uint16 = 1026 // from outside to an address that the router does not speak for
+	PrioProxied      uint16 = 1027 // from outside to one that it does
 	PrioRouteAgain   uint16 = 2    // came from inbound NAT
 	PrioRouterEcho   uint16 = 4000 // the router answers ping
 	PrioEchoPassed   uint16 = 4001 // another router answers a ping that came by way of the first

@@ -105,6 +105,8 @@ func (v *view) mine(p model.ProjectID) bool { return p != "" && p == v.who.Proje
 type values struct {
 	m     map[string]any
 	given []string // named in the body, in the order of declaration
+	// creates tells those of a create from those of an update.
+	creates bool
 }
 
 func (in *values) has(name string) bool { _, ok := in.m[name]; return ok }
@@ -138,7 +140,7 @@ const (
 
 // parse checks the names of one body object and converts its values.
 func (rs *Resource[T]) parse(v *view, body map[string]any, m method) (*values, error) {
-	in := &values{m: make(map[string]any, len(rs.attrs))}
+	in := &values{m: make(map[string]any, len(rs.attrs)), creates: m == post}
 	if p, given := body["project_id"]; given && p == nil && rs.cloudwide && m == post {
 		if !v.privileged() {
 			return nil, badRequest("Specifying 'project_id' or 'tenant_id' other than the authenticated project in request requires admin privileges")

@@ -176,6 +176,7 @@ func matrixWorld(t *testing.T) (*world, map[string][]cell) {
 	segmentCells(w, add)
 	cloudCells(w, add)
 	groupCells(w, add)
+	proxyCells(w, add)
 	logCells(w, add)
 	return w, cells
 }

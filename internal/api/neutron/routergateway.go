@@ -126,7 +126,11 @@ func (w *work) setGateway(r *model.Router, info *gatewayInfo) error {
 			return err
 		}
 	}
-	if had && (info == nil || old.Network != n.ID) {
+	goes := had && (info == nil || old.Network != n.ID)
+	if err := w.checkProxyingGateway(r, goes, info); err != nil {
+		return err
+	}
+	if goes {
 		if _, used := tables.FloatingIPsByRouter.First(w.tx, string(r.ID)); used {
 			return conflict("RouterExternalGatewayInUseByFloatingIp", "Gateway cannot be updated for router %s, since a gateway to external network %s is required by one or more floating IPs.",
 				r.ID, old.Network)

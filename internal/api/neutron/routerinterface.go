@@ -243,6 +243,9 @@ func (w *work) interfaceOf(r *model.Router, subnet model.SubnetID, port model.Po
 
 // checkUnused refuses to take a subnet from a router that floating IPs or routes reach through it.
 func (w *work) checkUnused(r *model.Router, id model.SubnetID) error {
+	if err := w.checkUnproxied(r, id); err != nil {
+		return err
+	}
 	s, _ := tables.Subnets.Get(w.tx, id)
 	for f := range tables.FloatingIPsByRouter.By(w.tx, string(r.ID)) {
 		forwarded := false
