@@ -11,7 +11,7 @@ import (
 )
 
 // verbs are what a contributor may rely on.
-var verbs = []string{"build", "demo", "test", "race", "lint", "fuzz", "e2e", "e2e-vm", "bench", "soak", "docs", "setup", "help"}
+var verbs = []string{"build", "demo", "test", "race", "lint", "fuzz", "e2e", "e2e-vm", "bench", "compat", "soak", "docs", "setup", "help"}
 
 var (
 	makeRule  = regexp.MustCompile(`(?m)^([a-z][a-z0-9-]*):([^#\n]*)(?:## (.+))?$`)
