@@ -4,7 +4,6 @@ package neutron
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"nagare/internal/identity"
 	"nagare/internal/model"
 	"nagare/internal/policy"
+	"nagare/internal/repro"
 )
 
 // TestPolicyNames: rules have Neutron's names, each once, and docs/policy.md is what the declarations generate.
@@ -80,7 +80,7 @@ func TestBuiltinChecks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rnd := rand.New(rand.NewPCG(7, 7))
+	rnd := repro.Rand(7, 7)
 	projects := []model.ProjectID{"", "a", "b"}
 	for range 2000 {
 		who := identity.Principal{UserID: "u", ProjectID: projects[rnd.IntN(3)], System: rnd.IntN(4) == 0}
