@@ -202,7 +202,7 @@ func (p *pair) noBlink() {
 	}
 	c.flows(p.t)
 	u.lossless(p.t)
-	p.noLoss(p.t, c.what+", segments sent again", int(c.retransmitted(p.t)-quietly), u.full)
+	p.noLoss(p.t, c.what+", segments sent again", max(0, int(c.retransmitted(p.t))-int(quietly)), u.full)
 	c.finish()
 	near.remove(p.admin)
 	far.remove(p.admin)
