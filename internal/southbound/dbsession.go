@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"sync"
 	"time"
 
 	"nagare/internal/alloc"
+	"nagare/internal/compile"
 	"nagare/internal/model"
 	"nagare/internal/store"
 	"nagare/internal/tables"
@@ -27,6 +29,12 @@ type dbSession struct {
 	local string // our address as the node reached it
 	peer  identity
 	node  model.NodeID
+
+	// made are the rows that were written as new ones and have not been seen yet, by name.
+	made struct {
+		sync.Mutex
+		rows map[string]compile.Row
+	}
 }
 
 func (d *dbSession) close(why error) {
@@ -227,7 +235,7 @@ func (d *dbSession) follow(ctx context.Context, t *target) error {
 			}
 			d.hub.mu.Unlock()
 		}
-		if why := rowsNews(b); why != "" {
+		if why := d.rowsNews(b); why != "" {
 			d.hub.mu.Lock()
 			if t.db == d {
 				t.ask(why)

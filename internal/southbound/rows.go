@@ -54,11 +54,11 @@ func readActual(m *ovsdb.Mirror) actual {
 }
 
 // rowsNews says why the node's rows must be compared anew after a batch; "" if they need not.
-func rowsNews(b ovsdb.Batch) string {
+func (d *dbSession) rowsNews(b ovsdb.Batch) string {
 	switch {
 	case b.Initial:
 		return ""
-	case rowsTouched(b):
+	case d.rowsTouched(b):
 		return "rows of ours changed"
 	case bridgeAppeared(b):
 		return "a bridge appeared"
@@ -66,11 +66,15 @@ func rowsNews(b ovsdb.Batch) string {
 	return ""
 }
 
-// rowsTouched reports whether a port of ours went or its interface was changed in what we set.
-func rowsTouched(b ovsdb.Batch) bool {
+// rowsTouched reports whether a port of ours went or its interface was changed in what we set. Somebody may have changed it before
+// the news of our making it came, which then comes with theirs.
+func (d *dbSession) rowsTouched(b ovsdb.Batch) bool {
 	for _, c := range b.Changes {
 		switch {
 		case c.Before == nil:
+			if c.Table == "Interface" && d.spoiled(c.After) {
+				return true
+			}
 		case c.Table == "Port" && c.After == nil:
 			if _, ours := c.Before.Map("external_ids").Get(ownMark); ours {
 				return true
@@ -84,6 +88,34 @@ func rowsTouched(b ovsdb.Batch) bool {
 		}
 	}
 	return false
+}
+
+// spoiled reports whether an interface that has appeared is one that we made, and is not as we made it.
+func (d *dbSession) spoiled(row *ovsdb.Row) bool {
+	name := row.String("name")
+	d.made.Lock()
+	defer d.made.Unlock()
+	w, ours := d.made.rows[name]
+	delete(d.made.rows, name)
+	return ours && (row.String("type") != w.Type || row.String("mac") != w.MAC || !maps.Equal(row.Map("options").Strings(), compile.ParsePairs(w.Options)))
+}
+
+// making notes rows that are about to be made; unmade forgets those that were not.
+func (d *dbSession) making(w compile.Row) {
+	d.made.Lock()
+	defer d.made.Unlock()
+	if d.made.rows == nil {
+		d.made.rows = map[string]compile.Row{}
+	}
+	d.made.rows[w.Name] = w
+}
+
+func (d *dbSession) unmade(rows []compile.Row) {
+	d.made.Lock()
+	defer d.made.Unlock()
+	for _, w := range rows {
+		delete(d.made.rows, w.Name)
+	}
 }
 
 // bridgeAppeared reports whether a bridge was made that rows may have waited for. Our own is no news.
@@ -131,6 +163,7 @@ func (d *dbSession) addRows(ctx context.Context, want []compile.Row) (n int, wai
 			p := t.Insert("Port", ovsdb.Fields{"name": ovsdb.String(w.Name), "interfaces": i,
 				"external_ids": ovsdb.StringMap(map[string]string{ownMark: w.Name})})
 			t.Mutate("Bridge", ovsdb.ByUUID(bridge), ovsdb.Add("ports", p))
+			d.making(w)
 			n++
 		case a.ours && !d.holds(a, w):
 			t.Update("Interface", ovsdb.ByUUID(a.iface), fields)
@@ -143,7 +176,9 @@ func (d *dbSession) addRows(ctx context.Context, want []compile.Row) (n int, wai
 	if n == 0 {
 		return 0, wait, nil
 	}
-	_, err = d.commit(ctx, t)
+	if _, err = d.commit(ctx, t); err != nil {
+		d.unmade(want)
+	}
 	return n, wait, err
 }
 
