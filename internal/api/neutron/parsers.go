@@ -266,13 +266,3 @@ func object(v any, fields map[string]parser, required ...string) (map[string]any
 	}
 	return out, nil
 }
-
-// onlyNull is for references to objects of kinds that are not served yet: none of them exists.
-func onlyNull(kind, noun string) parser {
-	return func(v any) (any, error) {
-		if v == nil {
-			return nil, nil
-		}
-		return nil, fail(404, kind, "%s %s could not be found.", noun, show(v))
-	}
-}

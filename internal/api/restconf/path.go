@@ -104,11 +104,3 @@ func (c *call) accepted() (string, bool) {
 	}
 	return "", false
 }
-
-// unprefixed takes the module off a name.
-func unprefixed(name string) string {
-	if _, plain, ok := strings.Cut(name, ":"); ok {
-		return plain
-	}
-	return name
-}
