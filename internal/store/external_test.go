@@ -158,7 +158,8 @@ func TestNoSpace(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if x, _ := w.a.Get(st.Snapshot(), "x"); done != 60 || x.N != 60 {
+	// What was not acknowledged may have been done all the same (ErrUnavailable); what was, is.
+	if x, _ := w.a.Get(st.Snapshot(), "x"); done != 60 || x.N < done || x.N > done+refused {
 		t.Errorf("%d commits done and %d refused, the record counts %d", done, refused, x.N)
 	}
 	if s := st.Stats(); s.Failures == 0 || s.Failures != s.Recoveries || s.Down != nil {
