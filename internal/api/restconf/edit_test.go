@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -298,5 +299,32 @@ func TestManyPorts(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(w.get(oldConfig+"ports").body), &all); err != nil || len(all.Ports.Port) != 2000 {
 		t.Errorf("%v, %d", err, len(all.Ports.Port))
+	}
+}
+
+// TestWhatTheModulesLack: attributes of the northbound for which the modules have no place survive a write through them.
+func TestWhatTheModulesLack(t *testing.T) {
+	w := cloudWorld(t)
+	entry := newConfig + "networks/network=" + netID
+	w.send("PUT", entry, netBody("n"), 201)
+	objects := w.srv.cfg.Objects
+	r := httptest.NewRequest(http.MethodPut, "/", nil)
+	if err := objects.Edit(r, principals["admin"], "networks", netID, func(now map[string]any) (map[string]any, error) {
+		now["description"] = "kept"
+		return now, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.send("PUT", entry, netBody("m"), 204)
+	if obj, _ := objects.Object(w.st.Snapshot(), "networks", netID); obj["description"] != "kept" || obj["name"] != "m" {
+		t.Errorf("%v", obj)
+	}
+}
+
+// TestConfigAlone: operational leaves of an entry are no configuration.
+func TestConfigAlone(t *testing.T) {
+	d := newTree().entry(nodePath+"/termination-point").Leaf("tp-id", "tap1").Leaf("ovsdb:mac-in-use", "fa:16:3e:00:00:01").Leaf("ovsdb:ofport", "3")
+	if got := string(choice{want: config}.reduce(d).AppendJSON(nil)); got != `{"tp-id":"tap1","ovsdb:ofport":3}` {
+		t.Error(got)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"nagare/internal/api/jsonbody"
 	"nagare/internal/yang"
@@ -79,22 +80,27 @@ func wordOf(value string) string {
 	return value
 }
 
-// neutronPath is a schema node's path below neutron:neutron.
-func neutronPath(n *yang.Node) string {
-	_, rest, _ := strings.Cut(strings.TrimPrefix(n.Path(), "/"), "/")
-	return rest
-}
+// neutronNames are the names in the northbound's JSON of everything below neutron:neutron, worked out once: they are asked for with every
+// value of every entry.
+var neutronNames = sync.OnceValue(func() map[*yang.Node]string {
+	out := map[*yang.Node]string{}
+	root, _ := yang.Served().Root("neutron:neutron")
+	root.Walk(func(n *yang.Node) {
+		_, path, _ := strings.Cut(strings.TrimPrefix(n.Path(), "/"), "/")
+		name, ok := jsonNames[path]
+		if !ok {
+			name, ok = jsonNames[n.Name]
+		}
+		if !ok {
+			name = strings.ReplaceAll(n.Name, "-", "_")
+		}
+		out[n] = name
+	})
+	return out
+})
 
 // jsonName is the name of a node's value in the northbound's JSON.
-func jsonName(n *yang.Node) string {
-	if name, ok := jsonNames[neutronPath(n)]; ok {
-		return name
-	}
-	if name, ok := jsonNames[n.Name]; ok {
-		return name
-	}
-	return strings.ReplaceAll(n.Name, "-", "_")
-}
+func jsonName(n *yang.Node) string { return neutronNames()[n] }
 
 // fromNeutron fills in an entry with what the northbound's JSON says of the object, as far as the schema has a place for it.
 func fromNeutron(d *yang.Data, obj map[string]any) {
@@ -182,12 +188,13 @@ func addValue(d *yang.Data, n *yang.Node, v any) {
 		text = string(jsonbody.Append(nil, v))
 	}
 	value, err := n.Type.Parse(text, yang.Served().ModuleNames)
-	if id, is := identityOf(n.Type, text); is && (err != nil || n.Type.Base == yang.IdentityRef || n.Type.Base == yang.Union) {
-		value, err = id, nil
+	if err != nil { // a word, perhaps, for which an identity stands
+		var is bool
+		if value, is = identityOf(n.Type, text); !is {
+			return
+		}
 	}
-	if err == nil {
-		d.Add(n, value)
-	}
+	d.Add(n, value)
 }
 
 // toNeutron gives the northbound's JSON of an entry.
