@@ -173,7 +173,7 @@ func (h *Hub) step(ctx context.Context, snap *store.Snapshot, ch *store.Changes)
 	h.mu.Unlock()
 	h.noteSlots(ctx, snap, ch)
 	h.status.note(snap, ch, h.cfg.NativeDHCP)
-	h.settleStatuses(ctx, snap)
+	h.settleStatuses(ctx)
 }
 
 // changedNodes are the nodes whose record appeared, changed or went.
@@ -243,7 +243,7 @@ func (h *Hub) confirmed(ctx context.Context) {
 			h.status.fresh[id] = struct{}{}
 			h.status.gatewayOf(snap, model.RouterID(id))
 		}
-		h.settleStatuses(ctx, snap, nodes...)
+		h.settleStatuses(ctx, nodes...)
 	}
 }
 

@@ -16,6 +16,10 @@ import (
 type statusBook struct {
 	fresh map[model.PortID]struct{}                  // to be judged at the next step
 	open  map[model.NodeID]map[model.PortID]struct{} // wait for their node to confirm
+
+	// writing is set while a transaction of ours is under way. There is one at a time: of two, the older verdict could be
+	// written last, and a verdict is compared with the status that was written before it.
+	writing bool
 }
 
 func newStatusBook() statusBook {
@@ -93,10 +97,16 @@ func (b *statusBook) wait(n model.NodeID, id model.PortID) {
 
 // settleStatuses writes the statuses that can be told now: a port is ACTIVE when its node has confirmed a state at or after
 // the one in which it was bound and plugged, DOWN when it is not located, and keeps what it has while its node has yet to
-// report or to confirm.
-func (h *Hub) settleStatuses(ctx context.Context, snap *store.Snapshot, confirmed ...model.NodeID) {
+// report or to confirm. What is opened while statuses are being written is judged when they have been.
+func (h *Hub) settleStatuses(ctx context.Context, confirmed ...model.NodeID) {
+	ids := h.status.take(confirmed)
+	if h.status.writing {
+		h.status.fresh = ids
+		return
+	}
+	snap := h.cfg.Store.Snapshot() // the engine's may lack what we wrote last
 	want := map[model.PortID]verdict{}
-	for id := range h.status.take(confirmed) {
+	for id := range ids {
 		have, ok := tables.Statuses.Get(snap, id)
 		v, host := h.judge(snap, id, &have)
 		if host != "" {
@@ -120,6 +130,7 @@ func (h *Hub) settleStatuses(ctx context.Context, snap *store.Snapshot, confirme
 		return
 	}
 	// Not on this goroutine: a commit may have to wait for a step that only this goroutine takes.
+	h.status.writing = true
 	h.running.Go(func() {
 		_, err := h.cfg.Store.Commit(ctx, store.Origin{User: "nagare", Action: "port status"}, func(tx *store.Txn) error {
 			for id, v := range want {
@@ -142,23 +153,20 @@ func (h *Hub) settleStatuses(ctx context.Context, snap *store.Snapshot, confirme
 		})
 		if err != nil && ctx.Err() == nil {
 			h.log.Error("port status not written; it will be judged again", "ports", len(want), "error", err)
-			h.reopen(ctx, want)
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
 		}
-	})
-}
-
-// reopen puts ports back for judgement after a failed write.
-func (h *Hub) reopen(ctx context.Context, want map[model.PortID]verdict) {
-	select {
-	case <-time.After(time.Second):
-	case <-ctx.Done():
-		return
-	}
-	_ = h.do(ctx, func() {
-		for id := range want {
-			h.status.fresh[id] = struct{}{}
-		}
-		h.settleStatuses(ctx, h.cfg.Store.Snapshot())
+		_ = h.do(ctx, func() {
+			h.status.writing = false
+			if err != nil {
+				for id := range want {
+					h.status.fresh[id] = struct{}{}
+				}
+			}
+			h.settleStatuses(ctx)
+		})
 	})
 }
 
@@ -287,5 +295,5 @@ func (h *Hub) findLost(ctx context.Context) {
 	if len(unrecorded) > 0 {
 		h.running.Go(func() { _ = h.recordLost(ctx, unrecorded) }) // not on this goroutine, see settleStatuses; the next look tries again
 	}
-	h.settleStatuses(ctx, snap)
+	h.settleStatuses(ctx)
 }
