@@ -44,17 +44,19 @@ func (c *call) change(path []string) error {
 		}
 	}
 	switch {
-	case len(hops) == 0 || e.list == nil && e.method != http.MethodPost:
+	case e.list != nil && e.keys == nil:
+		c.w.Header().Set("Allow", strings.Join(reading, ", "))
+		return &fault{http.StatusMethodNotAllowed, "protocol", "operation-not-supported", "one entry of " + e.list.Name + " is written at a time; name its keys"}
+	case e.list != nil && hops[len(hops)-1].node.IsKey():
+		if e.method != http.MethodDelete { // without it the entry is found wanting
+			return invalid("%s is a key of its list's entries, which keep theirs", hops[len(hops)-1].node.Name)
+		}
+	case !slices.Contains(c.tree.methods(hops), e.method):
 		return c.readOnly(hops)
 	case e.list == nil: // POST to what is around such a list
 		return e.add(hops[len(hops)-1].node)
-	case e.keys == nil:
-		return &fault{http.StatusMethodNotAllowed, "protocol", "operation-not-supported", "one entry of " + e.list.Name + " is written at a time; name its keys"}
 	}
 	target := hops[len(hops)-1]
-	if target.node.IsKey() && e.method != http.MethodDelete {
-		return invalid("%s is a key of its list's entries, which keep theirs", target.node.Name)
-	}
 	if e.method == http.MethodPost {
 		if e.body, err = c.child(target.node); err != nil {
 			return err
@@ -77,7 +79,7 @@ func (c *call) readOnly(hops []hop) error {
 	if len(hops) > 0 {
 		what = hops[len(hops)-1].node.Path()
 	}
-	c.w.Header().Set("Allow", "GET, HEAD")
+	c.w.Header().Set("Allow", strings.Join(c.tree.methods(hops), ", "))
 	return &fault{http.StatusMethodNotAllowed, "protocol", "operation-not-supported",
 		"method " + c.r.Method + " is not offered for " + what + "; entries that can be written are below " + strings.Join(c.tree.editable(), ", ")}
 }

@@ -3,6 +3,8 @@
 package restconf
 
 import (
+	"bytes"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
@@ -63,9 +65,25 @@ func (c *call) fail(err error) {
 	case f.status == http.StatusServiceUnavailable:
 		c.w.Header().Set("Retry-After", "1")
 	}
-	c.w.Header().Set("Content-Type", c.media[0])
+	media, ok := c.accepted()
+	if !ok {
+		media = c.media[0]
+	}
+	c.w.Header().Set("Content-Type", media)
+	if isXML(media) {
+		c.send(f.status, f.xml())
+		return
+	}
 	c.send(f.status, jsonbody.Append(nil, map[string]any{c.errors: map[string]any{"error": []any{map[string]any{
 		"error-type": f.kind, "error-tag": f.tag, "error-message": f.msg}}}}))
+}
+
+// xml is an error as a document (RFC 8040 section 7.1).
+func (f *fault) xml() []byte {
+	b := append([]byte(`<errors xmlns="`), nsRESTCONF+`"><error><error-type>`+f.kind+"</error-type><error-tag>"+f.tag+"</error-tag><error-message>"...)
+	var msg bytes.Buffer
+	xml.EscapeText(&msg, []byte(f.msg)) //nolint:errcheck // a buffer takes everything
+	return append(append(b, msg.Bytes()...), "</error-message></error></errors>"...)
 }
 
 // answer sends a value in the form that the client accepts.

@@ -4,6 +4,7 @@ package restconf
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -24,6 +25,11 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Add("POST", rpc, rpcBody(portsPath, "JSON"), "odl", "application/json")
 	f.Add("POST", "/rests/operations/sal-remote:create-data-change-event-subscription", `{"sal-remote:input":{"path":[]}}`, "odl", "application/xml")
+	for _, path := range []string{"/rests", "/rests/operations", "/rests/yang-library-version", "/rests/yang/neutron@2015-07-12", "/rests/data/ietf-yang-library:modules-state",
+		"/rests/data/ietf-restconf-monitoring:restconf-state/capabilities/capability=urn%3Aietf"} {
+		f.Add("GET", path, "", "odl", "application/xml;q=0.5,application/json;q=0.1")
+		f.Add("OPTIONS", path, "", "odl", "")
+	}
 	st := store.New(tables.Schema, nil)
 	s := New(Config{Store: st, Objects: none{}, Auth: auth, PortStatus: true})
 	if _, err := st.Commit(f.Context(), store.Origin{}, func(tx *store.Txn) error {
@@ -51,10 +57,16 @@ func FuzzRequest(f *testing.F) {
 		if rec.Code >= 500 && rec.Code != http.StatusNotImplemented || rec.Code < 200 {
 			t.Errorf("%s %q: %d %s", method, path, rec.Code, rec.Body)
 		}
-		if b := rec.Body.Bytes(); !json.Valid(b) && u.Path != hostMeta {
+		b, media := rec.Body.Bytes(), rec.Header().Get("Content-Type")
+		switch {
+		case isXML(media):
+			if xml.Unmarshal(b, new(any)) != nil {
+				t.Errorf("%s %q: %d, no XML: %q", method, path, rec.Code, b)
+			}
+		case !json.Valid(b) && rec.Code != http.StatusNoContent && media != "application/yang":
 			t.Errorf("%s %q: %d, no JSON: %q", method, path, rec.Code, b)
 		}
-		if rec.Code >= 400 && !strings.Contains(rec.Body.String(), `errors":{"error":[{"error-message":"`) {
+		if rec.Code >= 400 && !strings.Contains(string(b), `errors":{"error":[{"error-message":"`) && !strings.Contains(string(b), `<errors xmlns="`+nsRESTCONF+`"><error>`) {
 			t.Errorf("%s %q: %d, no error of RESTCONF: %q", method, path, rec.Code, rec.Body)
 		}
 		if l := rec.Header().Get("Location"); strings.ContainsAny(l, "\r\n") {

@@ -41,7 +41,8 @@ func TestBodiesByYanglint(t *testing.T) {
 	if err != nil || len(modules) == 0 {
 		t.Fatal(err)
 	}
-	for _, root := range []string{"neutron:neutron", "network-topology:network-topology"} {
+	for _, root := range []string{"neutron:neutron", "network-topology:network-topology", "ietf-yang-library:yang-library", "ietf-yang-library:modules-state",
+		"ietf-restconf-monitoring:restconf-state"} {
 		for _, content := range []string{"config", "nonconfig", "all"} {
 			for ext, accept := range map[string]string{"json": "application/yang-data+json", "xml": "application/yang-data+xml"} {
 				a := w.do("admin", "GET", "/rests/data/"+root+"?content="+content, "", "Accept", accept)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -25,18 +26,22 @@ var (
 		media: []string{"application/json", "application/yang.data+json", "application/yang.operation+json", "application/yang.api+json",
 			"application/xml", "application/yang.data+xml", "application/yang.operation+xml", "application/yang.api+xml"},
 		routes: []route{
-			{"operational", readers, func(c *call, rest []string) error { return c.read(rest, nonconfig) }},
-			{"config", writers, func(c *call, rest []string) error { return c.readOrWrite(rest, config) }},
-			{"operations", []string{http.MethodPost}, (*call).operation},
-			{"streams", readers, (*call).streamResource},
+			{first: "operational", methods: readers, serve: func(c *call, rest []string) error { return c.read(rest, nonconfig) }},
+			{first: "config", methods: writers, writes: true, serve: func(c *call, rest []string) error { return c.readOrWrite(rest, config) }},
+			{first: "operations", methods: callers, serve: (*call).operations},
+			{first: "streams", methods: readers, serve: (*call).streamResource},
+			{first: "modules", methods: readers, serve: (*call).moduleList},
 		}}
 	rfc8040 = &dialect{root: "rests", prefixed: true, errors: "ietf-restconf:errors",
 		media: []string{"application/yang-data+json", "application/json", "application/yang-data+xml", "application/xml"},
 		routes: []route{
-			{"data", writers, (*call).data},
-			{"operations", []string{http.MethodPost}, (*call).operation},
+			{first: "data", methods: writers, writes: true, serve: (*call).data},
+			{first: "operations", methods: callers, serve: (*call).operations},
+			{first: "yang-library-version", methods: readers, serve: (*call).version},
+			{first: "yang", methods: readers, serve: (*call).module},
 		}}
 	readers = []string{http.MethodGet}
+	callers = []string{http.MethodGet, http.MethodPost}
 	writers = []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete}
 )
 
@@ -71,8 +76,8 @@ func (c *call) segments() ([]string, error) {
 
 // data serves /rests/data, where the store is a parameter (RFC 8040 section 4.8.1).
 func (c *call) data(rest []string) error {
-	if len(rest) > 1 && rest[0] == "ietf-restconf-monitoring:restconf-state" {
-		return c.streamResource(rest[2:])
+	if len(rest) > 3 && rest[0] == "ietf-restconf-monitoring:restconf-state" && rest[1] == "streams" && rest[2] == "stream" {
+		return c.streamResource(rest[2:]) // as OpenDaylight has it: the stream's name is not a key
 	}
 	return c.readOrWrite(rest, all)
 }
@@ -86,21 +91,44 @@ func (c *call) readOrWrite(rest []string, want content) error {
 
 func isXML(media string) bool { return strings.HasSuffix(media, "xml") }
 
-// accepted chooses the media type of an answer, the first of the client's that is known; ok is false if there is none.
-func (c *call) accepted() (string, bool) {
+// accepted chooses the media type of an answer: of those that are known the one that the client likes best (RFC 9110 section 12.5.1), the
+// first of equals; ok is false if there is none.
+func (c *call) accepted() (media string, ok bool) {
 	all := c.r.Header.Values("Accept")
 	if len(all) == 0 {
 		return c.media[0], true
 	}
-	for _, want := range strings.Split(strings.Join(all, ","), ",") {
-		t, _, err := mime.ParseMediaType(want)
-		switch {
-		case err != nil:
-		case t == "*/*", t == "application/*":
-			return c.media[0], true
-		case slices.Contains(c.media, t):
-			return t, true
+	best := 0.0
+	for want := range strings.SplitSeq(strings.Join(all, ","), ",") {
+		t, params, err := mime.ParseMediaType(want)
+		if err != nil {
+			continue
+		}
+		liked := 1.0
+		if q, has := params["q"]; has {
+			if liked, err = strconv.ParseFloat(q, 64); err != nil {
+				continue
+			}
+		}
+		if t == "*/*" || t == "application/*" {
+			t = c.media[0]
+		}
+		if liked > best && slices.Contains(c.media, t) {
+			media, best = t, liked
 		}
 	}
-	return "", false
+	return media, best > 0
+}
+
+// base is where the client reached us, by what it says itself; empty if that names no host.
+func (c *call) base() string {
+	scheme := "http"
+	if c.r.TLS != nil {
+		scheme = "https"
+	}
+	u, err := url.Parse(scheme + "://" + c.r.Host + "/")
+	if err != nil || c.r.Host == "" || u.Host != c.r.Host || u.Path != "/" {
+		return ""
+	}
+	return scheme + "://" + c.r.Host
 }

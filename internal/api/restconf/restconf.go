@@ -96,6 +96,8 @@ func New(cfg Config) *Server {
 	s.tree = newTree()
 	s.tree.addNeutron()
 	s.tree.addTopology()
+	s.tree.addLibrary()
+	s.tree.addMonitoring(nil)
 	return s
 }
 
@@ -150,10 +152,13 @@ func (c *call) serve() error {
 		return errForbidden
 	}
 	if len(path) == 1 {
-		return unknown("resource", c.r.URL.Path)
+		return c.root()
 	}
 	for _, route := range c.routes {
 		if route.first == path[1] {
+			if c.r.Method == http.MethodOptions {
+				return c.options(route, path[2:])
+			}
 			if err := c.allow(route.methods...); err != nil {
 				return err
 			}
@@ -167,6 +172,7 @@ func (c *call) serve() error {
 type route struct {
 	first   string
 	methods []string
+	writes  bool // which methods there are depends on the data
 	serve   func(c *call, rest []string) error
 }
 
@@ -176,9 +182,21 @@ func (c *call) allow(methods ...string) error {
 			return nil
 		}
 	}
-	c.w.Header().Set("Allow", strings.Join(methods, ", "))
-	return &fault{status: http.StatusMethodNotAllowed, kind: "protocol", tag: "operation-not-supported",
-		msg: "method " + c.r.Method + " is not offered here"}
+	return c.notOffered(offered(methods)...)
+}
+
+// root serves the paths of the dialects' roots themselves.
+func (c *call) root() error {
+	switch {
+	case !c.prefixed:
+		return unknown("resource", c.r.URL.Path)
+	case c.r.Method == http.MethodOptions:
+		return c.allowed(reading)
+	}
+	if err := c.allow(http.MethodGet); err != nil {
+		return err
+	}
+	return c.api()
 }
 
 // hostMeta names the root of the RFC 8040 dialect.

@@ -3,6 +3,7 @@
 package restconf
 
 import (
+	"context"
 	"iter"
 	"net/url"
 	"slices"
@@ -24,16 +25,20 @@ const (
 // view is what entries are made from.
 type view struct {
 	*Config
+	ctx  context.Context
 	r    store.Reader
 	want content
+	base string // where the client reached us, such as https://host:8181; empty if it did not say
+	// err is why a source could not give all that there is; what asks others than the store sets it.
+	err error
 }
 
-// source says where the entries of a list come from. What is below an entry is in it, but for lists that have sources of their own.
-// Keys are those of all lists on the way, outermost first.
+// source says where the entries of a list come from, or a container. What is below an entry is in it, but for lists and containers that
+// have sources of their own. Keys are those of all lists on the way, outermost first.
 type source struct {
-	has content // config: configuration alone; nonconfig: operational data alone; all: both, and the view says which
-	all func(v *view, above []string) iter.Seq[*yang.Data]
-	one func(v *view, keys []string) *yang.Data // nil: there is none
+	has content                                            // config: configuration alone; nonconfig: operational data alone; all: both, and the view says which
+	all func(v *view, above []string) iter.Seq[*yang.Data] // of a list
+	one func(v *view, keys []string) *yang.Data            // nil: there is none
 	// edit changes an entry; nil: nobody does. What is edited is the entry as configuration.
 	edit editor
 }
@@ -42,7 +47,7 @@ type source struct {
 type tree struct {
 	schema  *yang.Schema
 	sources map[*yang.Node]*source
-	holds   map[*yang.Node]bool // containers and lists in which there are lists with sources
+	holds   map[*yang.Node]bool // containers and lists in which there are others with sources
 }
 
 func newTree() *tree {
@@ -51,7 +56,7 @@ func newTree() *tree {
 	return t
 }
 
-// add names the source of a list by the list's path in the schema. It panics if there is no such list.
+// add names the source of a list or container by its path in the schema. It panics if there is none.
 func (t *tree) add(path string, s source) {
 	n := t.node(path)
 	t.sources[n] = &s
@@ -147,7 +152,7 @@ func (c *call) find(v *view, path []string) (*target, error) {
 	t := &target{}
 	for i, h := range hops {
 		inside := t.entry != nil
-		if !inside && i > 0 && t.node.Kind == yang.List && c.tree.sources[h.node] == nil && !c.tree.holds[h.node] {
+		if !inside && i > 0 && c.tree.sources[t.node] != nil && c.tree.sources[h.node] == nil && !c.tree.holds[h.node] {
 			if t.entry, err = c.tree.one(v, t); err != nil {
 				return nil, err
 			}
@@ -162,7 +167,7 @@ func (c *call) find(v *view, path []string) (*target, error) {
 			return nil, errMissing
 		}
 	}
-	if t.entry == nil && t.node.Kind == yang.List && !t.whole {
+	if t.entry == nil && c.tree.sources[t.node] != nil && !t.whole {
 		if t.entry, err = c.tree.one(v, t); err != nil {
 			return nil, err
 		}
@@ -177,6 +182,9 @@ func (t *tree) one(v *view, at *target) (*yang.Data, error) {
 		if d := src.one(v, at.keys); d != nil {
 			return d, nil
 		}
+	}
+	if v.err != nil {
+		return nil, v.err
 	}
 	return nil, errMissing
 }

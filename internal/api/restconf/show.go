@@ -29,7 +29,7 @@ func (c *call) read(path []string, want content) error {
 	if len(path) == 0 {
 		return unsupported("the whole data store is not given out at once; name a module, such as neutron:neutron")
 	}
-	v := &view{Config: &c.cfg, r: c.cfg.Store.Snapshot(), want: ch.want}
+	v := &view{Config: &c.cfg, ctx: c.r.Context(), r: c.cfg.Store.Snapshot(), want: ch.want, base: c.base()}
 	t, err := c.find(v, path)
 	if err != nil {
 		return err
@@ -89,9 +89,16 @@ func (w *writer) flush() {
 	w.buf.Reset()
 }
 
-// end sends what is left. An answer in which nothing was is none.
+// end sends what is left. An answer in which nothing was is none. One that cannot be whole is an error, and when it has begun its
+// connection is broken off, which clients notice.
 func (w *writer) end() error {
-	if !w.some {
+	switch {
+	case w.view.err != nil && w.sent:
+		panic(http.ErrAbortHandler)
+	case w.view.err != nil:
+		w.w.Header().Del("ETag")
+		return w.view.err
+	case !w.some:
 		return errMissing
 	}
 	if !w.sent {
@@ -171,13 +178,15 @@ func (w *writer) inner(t *target, ch choice) {
 	w.children(t.node, t.keys, ch)
 }
 
-// children writes the lists with sources, and the containers around such, below a node.
+// children writes the lists and containers with sources, and the containers around such, below a node.
 func (w *writer) children(n *yang.Node, keys []string, ch choice) {
 	for _, x := range n.Children {
 		src := w.tree.sources[x]
 		inner, ok := ch.below(x)
 		switch {
 		case !ok || src == nil && !w.tree.holds[x]:
+		case src != nil && x.Kind == yang.Container:
+			w.container(x, keys, inner)
 		case src != nil && w.xml:
 			w.entries(x, keys, inner)
 		case src != nil:
@@ -187,6 +196,22 @@ func (w *writer) children(n *yang.Node, keys []string, ch choice) {
 		default:
 			w.within(append(w.member(x.JSONName()), '{'), []byte("}"), func() { w.children(x, keys, inner) })
 		}
+	}
+}
+
+// container writes a container that has a source, if it is there.
+func (w *writer) container(n *yang.Node, keys []string, ch choice) {
+	src := w.tree.sources[n]
+	if !src.fits(w.view.want) {
+		return
+	}
+	d := src.one(w.view, keys)
+	switch {
+	case d == nil:
+	case w.xml:
+		w.entry(d, keys, ch, n.Parent.Module)
+	default:
+		w.within(w.member(n.JSONName()), nil, func() { w.entry(d, keys, ch, nil) })
 	}
 }
 
@@ -203,8 +228,8 @@ func (w *writer) entries(n *yang.Node, keys []string, ch choice) {
 	for d := range src.all(w.view, keys) {
 		own, _ := d.Key()
 		w.entry(d, append(slices.Clip(keys), own...), ch, around)
-		if w.r.Context().Err() != nil {
-			return // nobody is there to read the rest
+		if w.view.err != nil || w.r.Context().Err() != nil {
+			return // it cannot be whole, or nobody is there to read the rest
 		}
 	}
 }
