@@ -92,6 +92,7 @@ type Hub struct {
 	suspects  map[model.PortID]struct{} // objects that a switch has begun or ceased to refuse
 	links     linkTable
 	secret    []byte // keys LLDP frames
+	part      uint32 // partFlows
 	running   sync.WaitGroup
 	status    statusBook
 	former    formerSets
@@ -115,7 +116,7 @@ func New(cfg Config) *Hub {
 		ask: make(chan func(*compile.Engine)), news: make(chan struct{}, 1), told: map[model.NodeID]struct{}{},
 		suspects: map[model.PortID]struct{}{},
 		nodes:    map[model.NodeID]*target{}, moved: make(chan struct{}),
-		links: newLinkTable(), secret: newSecret(), status: newStatusBook(), stopped: make(chan struct{}),
+		links: newLinkTable(), secret: newSecret(), part: partFlows, status: newStatusBook(), stopped: make(chan struct{}),
 	}
 }
 

@@ -37,6 +37,7 @@ type ofSession struct {
 	held    holdings
 	shut    map[uint32]bool   // keys of ports that are not let in, see withhold; the same's
 	foreign chan struct{}     // capacity 1: the switch told of a change that is not ours
+	asked   chan struct{}     // capacity 1: who has it may ask the switch something, see Inspect
 	watched bool              // its flows are monitored; belongs to the node's loop
 	spared  map[uint32]uint64 // packets that meters of security logs kept back, when last asked; the same's
 
@@ -57,7 +58,7 @@ func (h *Hub) ServeOpenFlow(ctx context.Context, nc net.Conn) error {
 		return fmt.Errorf("openflow %w", err)
 	}
 	o := &ofSession{hub: h, peer: peer, log: h.log.With("peer", nc.RemoteAddr().String()), refused: newRefusals(),
-		foreign: make(chan struct{}, 1), punts: punts{kick: make(chan struct{}, 1)}}
+		foreign: make(chan struct{}, 1), asked: make(chan struct{}, 1), punts: punts{kick: make(chan struct{}, 1)}}
 	ready := make(chan struct{}) // closed once o.node is known, which the handler waits for
 	o.c = openflow.NewConn(nc, openflow.Config{ProbeInterval: h.cfg.Timings.Probe, Handler: openflow.Handler{
 		PacketIn: func(m *openflow.PacketIn) {
