@@ -366,7 +366,7 @@ func TestAddressForgotten(t *testing.T) {
 
 func TestPlaceDHCP(t *testing.T) {
 	st := newStore()
-	if id, ok := PlaceDHCP(st.Snapshot()); ok {
+	if id, ok := PlaceDHCP(st.Snapshot(), "z", ""); ok {
 		t.Errorf("without nodes: %s", id)
 	}
 	in(t, st, func(tx *store.Txn) error {
@@ -376,8 +376,16 @@ func TestPlaceDHCP(t *testing.T) {
 		tables.Nodes.Put(tx, "controller", model.Node{ID: "controller", NodePlane: model.NodePlane{Mappings: mapped}})
 		return nil
 	})
-	if id, ok := PlaceDHCP(st.Snapshot()); !ok || id != "controller" {
-		t.Errorf("%q, %v, want controller", id, ok)
+	for _, c := range []struct{ chosen, removed, want model.NodeID }{
+		{"", "", "controller"}, {"z", "", "z"}, {"z", "z", "controller"}, {"", "controller", "z"}, {"a-compute", "", "controller"}, {"gone", "z", "controller"},
+	} {
+		if id, ok := PlaceDHCP(st.Snapshot(), c.chosen, c.removed); !ok || id != c.want {
+			t.Errorf("chosen %q, removed from %q: %q, %v, want %q", c.chosen, c.removed, id, ok, c.want)
+		}
+	}
+	in(t, st, func(tx *store.Txn) error { tables.Nodes.Delete(tx, "z"); return nil })
+	if id, ok := PlaceDHCP(st.Snapshot(), "", "controller"); ok {
+		t.Errorf("removed from the only one: %q", id)
 	}
 }
 

@@ -5,6 +5,7 @@ package alloc
 import (
 	"bytes"
 	"crypto/sha256"
+	"strings"
 	"time"
 
 	"nagare/internal/model"
@@ -15,7 +16,8 @@ import (
 // A router's gateway is on one node: of those that map the external network's physical network, the candidates, the one with
 // the highest hash of router and node (rendezvous hashing), so that routers spread evenly without anybody counting. A place is
 // kept as long as its node is a candidate and not down: a node that joins moves nothing. A router without a candidate has no
-// place, and is pending.
+// place, and is pending. A node that an administrator chose for a router comes first while it is a candidate and not down: the
+// gateway leaves it when it fails and returns to it when it is back.
 
 // Down are nodes that cannot serve at present though their mappings say that they could. nil: none.
 type Down = map[model.NodeID]bool
@@ -43,6 +45,21 @@ var (
 			}
 			return []store.Member{{Group: tables.All, Name: place(g.Node, g.Physical)}}
 		})
+		return store.From(d, tables.Gateways, func(_ store.Reader, g model.Gateway) []string { return []string{string(g.Router)} })
+	}()
+	// strayed are the routers whose gateway is on another node than the chosen one: by "@" and that node and the physical network as
+	// place; and these places by tables.All.
+	strayed = func() *store.Derived {
+		d := store.DeclareDerived(tables.Schema, "strayed-gateways", func(r store.Reader, id string) []store.Member {
+			router, _ := tables.Routers.Get(r, model.RouterID(id))
+			g, placed := tables.Gateways.Get(r, router.ID)
+			if !placed || router.GatewayNode == "" || router.GatewayNode == g.Node {
+				return nil
+			}
+			wanted := place(router.GatewayNode, g.Physical)
+			return []store.Member{{Group: tables.All, Name: wanted}, {Group: "@" + wanted, Name: id}}
+		})
+		store.From(d, tables.Routers, func(_ store.Reader, r model.Router) []string { return []string{string(r.ID)} })
 		return store.From(d, tables.Gateways, func(_ store.Reader, g model.Gateway) []string { return []string{string(g.Router)} })
 	}()
 	// pending are the routers with a gateway that is on no node: by "@" and the physical network; and these networks by tables.All.
@@ -82,9 +99,12 @@ func gatewayPhysical(r store.Reader, router *model.Router) string {
 	return n.PhysicalNetwork
 }
 
-// candidate chooses among the nodes that map a physical network: the one with the highest hash of those that are up, else of
-// those that are down.
-func candidate(r store.Reader, router model.RouterID, physical string, down Down) (best model.NodeID, up, ok bool) {
+// candidate chooses among the nodes that map a physical network: the chosen one if it is up, else the one with the highest hash of
+// those that are up, else of those that are down.
+func candidate(r store.Reader, router model.RouterID, chosen model.NodeID, physical string, down Down) (best model.NodeID, up, ok bool) {
+	if chosen != "" && !down[chosen] && maps(r, chosen, physical) {
+		return chosen, true, true
+	}
 	var highest [sha256.Size]byte
 	for n := range nodesByPhysical.By(r, physical) {
 		if up && down[n.ID] {
@@ -108,19 +128,23 @@ func PlaceGateway(tx *store.Txn, id model.RouterID, down Down) (changed bool, er
 	if physical == "" {
 		return DropGateway(tx, id), nil
 	}
-	best, up, ok := candidate(tx, id, physical, down)
+	best, up, ok := candidate(tx, id, router.GatewayNode, physical, down)
 	if !ok {
 		return DropGateway(tx, id), nil
 	}
 	old, had := tables.Gateways.Get(tx, id)
-	if had && stays(tx, &old, physical, down, up) {
+	calls := best == router.GatewayNode && up && old.Node != best
+	if had && !calls && stays(tx, &old, physical, down, up) {
 		return false, nil
 	}
-	if had { // also if the node stays and the external network is another: the connections are of the old one
+	if had && old.Node == best { // the external network is another: the connections are of the old one
 		freeRouterSlot(tx, old.Node, id)
 	}
 	if err := newSlot(tx, model.Slot{Node: best, Router: id}); err != nil {
 		return false, err
+	}
+	if had && old.Node != best {
+		freeRouterSlot(tx, old.Node, id)
 	}
 	tables.Gateways.Put(tx, id, model.Gateway{Router: id, Node: best, Physical: physical, Since: time.Now().UTC()})
 	return true, nil
@@ -154,19 +178,28 @@ func freeRouterSlot(tx *store.Txn, node model.NodeID, id model.RouterID) {
 }
 
 // Misplaced are the routers whose gateway is on a node that is gone, no longer maps their physical network, or is down while
-// another is not; and those that are pending though there is a candidate. Without any it costs a look-up per node and physical
-// network that has gateways.
+// another is not; those that are elsewhere though their chosen node could take them; and those that are pending though there is a
+// candidate. Without any it costs a look-up per node and physical network that has gateways, or is chosen for some that it has not.
 func Misplaced(r store.Reader, down Down) (ids []model.RouterID) {
 	for at := range places.Members(r, tables.All) {
 		g, ok := gatewaysByPlace.First(r, at)
 		if !ok {
 			continue
 		}
-		if _, up, _ := candidate(r, g.Router, g.Physical, down); stays(r, &g, g.Physical, down, up) {
+		if _, up, _ := candidate(r, g.Router, "", g.Physical, down); stays(r, &g, g.Physical, down, up) {
 			continue
 		}
 		for g := range gatewaysByPlace.By(r, at) {
 			ids = append(ids, g.Router)
+		}
+	}
+	for wanted := range strayed.Members(r, tables.All) {
+		node, physical, _ := strings.Cut(wanted, "|")
+		if down[model.NodeID(node)] || !maps(r, model.NodeID(node), physical) {
+			continue
+		}
+		for id := range strayed.Members(r, "@"+wanted) {
+			ids = append(ids, model.RouterID(id))
 		}
 	}
 	for physical := range pending.Members(r, tables.All) {

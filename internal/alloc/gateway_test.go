@@ -3,6 +3,7 @@
 package alloc
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -53,7 +54,8 @@ func (g *gateways) forget(id model.NodeID) {
 func (g *gateways) router(id model.RouterID, network model.NetworkID) {
 	g.t.Helper()
 	g.commit(func(tx *store.Txn) {
-		r := model.Router{ID: id}
+		r, _ := tables.Routers.Get(tx, id)
+		r.ID, r.GatewayPort = id, ""
 		DeletePort(tx, model.PortID("gw-"+id))
 		if network != "" {
 			r.GatewayPort = model.PortID("gw-" + id)
@@ -62,6 +64,19 @@ func (g *gateways) router(id model.RouterID, network model.NetworkID) {
 				g.t.Fatal(err)
 			}
 		}
+		tables.Routers.Put(tx, id, r)
+		if _, err := PlaceGateway(tx, id, g.down); err != nil {
+			g.t.Fatal(err)
+		}
+	})
+}
+
+// choose makes an administrator's choice of a node ("": none) and places the router.
+func (g *gateways) choose(id model.RouterID, node model.NodeID) {
+	g.t.Helper()
+	g.commit(func(tx *store.Txn) {
+		r, _ := tables.Routers.Get(tx, id)
+		r.GatewayNode = node
 		tables.Routers.Put(tx, id, r)
 		if _, err := PlaceGateway(tx, id, g.down); err != nil {
 			g.t.Fatal(err)
@@ -236,6 +251,11 @@ func TestGatewayHistories(t *testing.T) {
 				g.forget(n)
 			case 2:
 				g.down = Down{n: true, nodes[rnd.IntN(len(nodes))]: rnd.IntN(2) == 0}
+			case 3:
+				if id := model.RouterID(fmt.Sprint("r", rnd.IntN(12))); g.knows(id) {
+					g.choose(id, append(nodes, "")[rnd.IntN(5)])
+				}
+				continue
 			default:
 				g.router(model.RouterID(fmt.Sprint("r", rnd.IntN(12))), []model.NetworkID{"", "phys1", "phys2", "overlay"}[rnd.IntN(4)])
 				continue
@@ -245,11 +265,112 @@ func TestGatewayHistories(t *testing.T) {
 			for id, router := range tables.Routers.All(r) {
 				physical := gatewayPhysical(r, &router)
 				at, placed := tables.Gateways.Get(r, id)
-				_, up, any := candidate(r, id, physical, g.down)
+				_, up, any := candidate(r, id, router.GatewayNode, physical, g.down)
 				if placed != (physical != "" && any) || placed && (at.Physical != physical || up && g.down[at.Node]) {
 					t.Fatalf("seed %d: router %s with gateway on %q is at %+v (%v); a candidate %v, one up %v", seed, id, physical, at, placed, any, up)
+				}
+				if c := router.GatewayNode; placed && c != "" && !g.down[c] && maps(r, c, physical) && at.Node != c {
+					t.Fatalf("seed %d: router %s is on %s, and %s, which was chosen, could have it", seed, id, at.Node, c)
 				}
 			}
 		}
 	}
+}
+
+func (g *gateways) knows(id model.RouterID) bool {
+	_, ok := tables.Routers.Get(g.st.Snapshot(), id)
+	return ok
+}
+
+// TestGatewayChosen: a chosen node has the gateway whenever it can, and what is chosen for one router moves no other.
+func TestGatewayChosen(t *testing.T) {
+	g := newGateways(t)
+	for _, n := range []model.NodeID{"a", "b", "c"} {
+		g.node(n, "phys1")
+	}
+	g.node("d", "phys2")
+	for i := range 6 {
+		g.router(model.RouterID(fmt.Sprint("r", i)), "phys1")
+	}
+	want := func(why string, node model.NodeID, moves int) {
+		t.Helper()
+		if moved := g.settle(); moved != moves || g.at("r0") != node {
+			t.Errorf("%s: %d moves, r0 on %q; want %d and %q", why, moved, g.at("r0"), moves, node)
+		}
+	}
+	others := func() (at []model.NodeID) {
+		for i := 1; i < 6; i++ {
+			at = append(at, g.at(model.RouterID(fmt.Sprint("r", i))))
+		}
+		return at
+	}
+	before := others()
+	for _, n := range []model.NodeID{"a", "b", "c"} {
+		g.choose("r0", n)
+		want("chosen", n, 0)
+	}
+	g.choose("r0", "d")
+	want("a node that does not map the network is chosen", "c", 0)
+	g.choose("r0", "b")
+	g.router("r0", "phys1")
+	want("its gateway was set anew", "b", 0)
+	g.router("r0", "phys2")
+	want("on a network that the node does not map", "d", 0)
+	g.router("r0", "phys1")
+	want("and back", "b", 0)
+	if now := others(); fmt.Sprint(now) != fmt.Sprint(before) {
+		t.Errorf("other routers moved: %v, they were on %v", now, before)
+	}
+	carried := 0
+	for _, n := range before {
+		if n == "b" {
+			carried++
+		}
+	}
+	g.down = Down{"b": true}
+	if moved := g.settle(); moved != 1+carried || g.at("r0") == "b" {
+		t.Errorf("the chosen node is down: %d moves, r0 on %q", moved, g.at("r0"))
+	}
+	away := g.at("r0")
+	want("it is down still", away, 0)
+	g.down = nil
+	want("it is back", "b", 1)
+	g.node("b")
+	if moved := g.settle(); moved != 1 || g.at("r0") == "b" {
+		t.Errorf("it maps nothing any more: %d moves, r0 on %q", moved, g.at("r0"))
+	}
+	g.node("b", "phys1")
+	want("it maps the network again", "b", 1)
+	g.choose("r0", "")
+	want("the choice is taken back", "b", 0)
+	g.down = Down{"b": true}
+	g.settle()
+	away = g.at("r0")
+	g.down = nil
+	want("nobody chose the node that is back", away, 0)
+}
+
+// TestGatewayNoRoom: a chosen node without a free slot takes nothing, and what there was stays whole.
+func TestGatewayNoRoom(t *testing.T) {
+	g := newGateways(t)
+	g.node("a", "phys1")
+	g.router("r", "phys1")
+	g.node("b", "phys1")
+	g.commit(func(tx *store.Txn) {
+		for i := range uint32(model.MaxSlot) {
+			tables.Slots.Put(tx, model.SlotKey("b", i+1), model.Slot{Node: "b", Number: i + 1, Port: "somebody's"})
+		}
+		counters.Put(tx, Kind(slots+"b"), counter{Next: 1, Wrapped: true})
+		r, _ := tables.Routers.Get(tx, "r")
+		r.GatewayNode = "b"
+		tables.Routers.Put(tx, "r", r)
+		var full *ExhaustedError
+		if _, err := PlaceGateway(tx, "r", nil); !errors.As(err, &full) {
+			t.Errorf("a full node: %v", err)
+		}
+	})
+	if g.at("r") != "a" {
+		t.Errorf("the gateway is on %q", g.at("r"))
+	}
+	g.check()
 }

@@ -16,9 +16,16 @@ var networkNodes = store.DeclareIndex(tables.Schema, tables.Nodes, "network-node
 	return []string{tables.All}
 })
 
-// PlaceDHCP says on which node a network's DHCP port lives: of the nodes with a provider mapping the one with the lowest
-// name; ok is false if no node has one.
-func PlaceDHCP(r store.Reader) (id model.NodeID, ok bool) {
-	n, ok := networkNodes.First(r, tables.All)
-	return n.ID, ok
+// PlaceDHCP says on which node a network's DHCP port lives: the chosen one if it has a provider mapping, else of the nodes that have
+// one, without one that it was removed from, that with the lowest name; ok is false if there is none. Either may be "".
+func PlaceDHCP(r store.Reader, chosen, removed model.NodeID) (id model.NodeID, ok bool) {
+	if n, _ := tables.Nodes.Get(r, chosen); len(n.Mappings) > 0 && chosen != removed {
+		return chosen, true
+	}
+	for n := range networkNodes.By(r, tables.All) {
+		if n.ID != removed {
+			return n.ID, true
+		}
+	}
+	return "", false
 }

@@ -111,14 +111,8 @@ func (b backend) Forget(ctx context.Context, node, user string) error {
 		}
 	}
 	_, err = b.s.store.Commit(ctx, store.Origin{User: user, Action: "forget node " + node}, func(tx *store.Txn) error {
-		if !tables.Nodes.Delete(tx, model.NodeID(node)) {
+		if !tables.ForgetNode(tx, model.NodeID(node)) {
 			return fmt.Errorf("node %s: %w", node, admin.ErrNotFound)
-		}
-		for p := range tables.PlugsByNode.By(tx, node) {
-			tables.Plugs.Delete(tx, model.PlugKey(p.Node, p.Port))
-		}
-		for i := range tables.InterfacesByNode.By(tx, node) {
-			tables.Interfaces.Delete(tx, model.InterfaceKey(i.Node, i.Name))
 		}
 		return nil
 	})

@@ -55,6 +55,7 @@ type Network struct {
 	PortSecurityEnabled bool     `json:"port_security_enabled"` // the default for new ports
 	DNSDomain           string   `json:"dns_domain,omitempty"`
 	AvailabilityHints   []string `json:"availability_zone_hints,omitempty"`
+	DHCPNode            NodeID   `json:"dhcp_node,omitempty"` // that an administrator chose for its DHCP port; "": any
 }
 
 // Route is a destination prefix and its next hop.
@@ -176,7 +177,8 @@ type Port struct {
 	NUMAPolicy            string         `json:"numa_affinity_policy,omitempty"`
 	DeviceProfile         string         `json:"device_profile,omitempty"`
 	DataPlaneStatus       string         `json:"data_plane_status,omitempty"`
-	Deferred              bool           `json:"deferred,omitempty"` // it gets addresses once its host is known
+	Deferred              bool           `json:"deferred,omitempty"`     // it gets addresses once its host is known
+	RemovedFrom           NodeID         `json:"removed_from,omitempty"` // of a DHCP port on no node: where an administrator does not want it
 }
 
 // DHCPOpt is an extra DHCP option of a port; Version is 4 or 6.

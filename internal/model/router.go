@@ -17,6 +17,7 @@ type RouterPlane struct {
 	Routes       []Route     `json:"routes,omitempty"`
 	NDPProxying  bool        `json:"enable_ndp_proxy,omitempty"`      // it may speak for addresses of instances on the external network
 	GatewayQos   QosPolicyID `json:"gateway_qos_policy_id,omitempty"` // of the gateway's address
+	GatewayNode  NodeID      `json:"gateway_node,omitempty"`          // that an administrator chose for the gateway; "": any
 }
 
 // Router joins networks of a tenant, and these with an external one.

@@ -25,11 +25,17 @@ type agentKind struct {
 	about               func(n *model.Node) map[string]any
 }
 
+// Binaries of the agents that have schedulers.
+const (
+	dhcpAgent = "neutron-dhcp-agent"
+	l3Agent   = "neutron-l3-agent"
+)
+
 var agentKinds = []agentKind{
-	{"DHCP agent", "neutron-dhcp-agent", "dhcp_agent", "network",
+	{"DHCP agent", dhcpAgent, "dhcp_agent", "network",
 		func(c *Config, n *model.Node) bool { return c.NativeDHCP || len(n.Mappings) > 0 },
 		func(*model.Node) map[string]any { return map[string]any{"dhcp_driver": "nagare"} }},
-	{"L3 agent", "neutron-l3-agent", "l3_agent", "router",
+	{"L3 agent", l3Agent, "l3_agent", "router",
 		func(c *Config, n *model.Node) bool { return c.Routers && len(n.Mappings) > 0 },
 		func(*model.Node) map[string]any {
 			return map[string]any{"agent_mode": "dvr_snat", "handle_internal_only_routers": true}
@@ -65,6 +71,8 @@ func (k *agentKind) id(n model.NodeID) string {
 
 func (a *agent) alive() bool { return a.node.Lost.IsZero() }
 
+func (a *agent) id() string { return a.kind.id(a.node.ID) }
+
 // nodesByAgent finds the node of an agent's id.
 var nodesByAgent = store.DeclareIndex(tables.Schema, tables.Nodes, "agent", func(n model.Node) (ids []string) {
 	for i := range agentKinds {
@@ -75,10 +83,40 @@ var nodesByAgent = store.DeclareIndex(tables.Schema, tables.Nodes, "agent", func
 
 // agentNotes are what administrators write beside agents, by agent id.
 type agentNote struct {
-	Text string `json:"description"`
+	Text string    `json:"description"`
+	Gone time.Time `json:"gone,omitzero"` // the agent was deleted after its node was lost then
 }
 
 var agentNotes = store.Declare[string, agentNote](tables.Schema, "agent-notes", store.Intent)
+
+// there reports whether the configuration has the agent and nobody deleted it.
+func (a *agent) there(v *view) bool {
+	if !a.kind.on(&v.api.cfg, &a.node) {
+		return false
+	}
+	n, _ := agentNotes.Get(v.r, a.id())
+	return a.alive() || !n.Gone.Equal(a.node.Lost)
+}
+
+// deleteAgent takes away an agent of a node that is gone. With the last one the node is forgotten; one that comes back is seen again.
+func deleteAgent(w *work, a agent) error {
+	if a.alive() {
+		return conflict("AgentInUse", "Agent %s cannot be deleted: node %s is connected. Stop its Open vSwitch or take its manager away (ovs-vsctl del-manager) first.", a.id(), a.node.ID)
+	}
+	note, _ := agentNotes.Get(w.tx, a.id())
+	note.Gone = a.node.Lost
+	agentNotes.Put(w.tx, a.id(), note)
+	for i := range agentKinds {
+		if other := (agent{a.node, &agentKinds[i]}); other.there(&w.view) {
+			return nil
+		}
+	}
+	for i := range agentKinds {
+		agentNotes.Delete(w.tx, agentKinds[i].id(a.node.ID))
+	}
+	tables.ForgetNode(w.tx, a.node.ID)
+	return nil
+}
 
 // agentStamp is the form of times in agents, which is not that of other resources.
 const agentStamp = "2006-01-02 15:04:05"
@@ -95,7 +133,7 @@ func init() {
 	}
 	agents.declare(Resource[agent]{
 		name: "agent", plural: "agents", path: "agents",
-		id:  func(a *agent) string { return a.kind.id(a.node.ID) },
+		id:  func(a *agent) string { return a.id() },
 		std: func(*agent) *model.Std { return &model.Std{} },
 		get: agentOf,
 		put: func(*store.Txn, agent) error { return nil },
@@ -107,8 +145,8 @@ func init() {
 					all = append(all, agent{n, &agentKinds[i]})
 				}
 			}
-			all = slices.DeleteFunc(all, func(a agent) bool { return a.kind.id(a.node.ID) < id })
-			slices.SortFunc(all, func(a, b agent) int { return strings.Compare(a.kind.id(a.node.ID), b.kind.id(b.node.ID)) })
+			all = slices.DeleteFunc(all, func(a agent) bool { return a.id() < id })
+			slices.SortFunc(all, func(a, b agent) int { return strings.Compare(a.id(), b.id()) })
 			return slices.Values(all)
 		},
 		gone: func(id string) *Error {
@@ -135,20 +173,23 @@ func init() {
 		},
 		scope:  func(*view) iter.Seq[agent] { return func(func(agent) bool) {} }, // administrators look after agents, and services see them
 		sees:   func(*view, *agent) bool { return false },
-		there:  func(v *view, a *agent) bool { return a.kind.on(&v.api.cfg, &a.node) },
-		change: adminOnly,
+		there:  func(v *view, a *agent) bool { return a.there(v) },
+		change: adminOnly, remove: adminOnly,
 		update: func(w *work, a agent, in *values) (agent, error) {
 			if in.asked("admin_state_up") && !get[bool](in, "admin_state_up") {
-				return a, badRequest("Agent %s cannot be put out of service here; move or unbind what its node %s has", a.kind.id(a.node.ID), a.node.ID)
+				return a, badRequest("Agent %s cannot be put out of service here; move or unbind what its node %s has", a.id(), a.node.ID)
 			}
 			if in.asked("description") {
-				agentNotes.Put(w.tx, a.kind.id(a.node.ID), agentNote{get[string](in, "description")})
+				note, _ := agentNotes.Get(w.tx, a.id())
+				note.Text = get[string](in, "description")
+				agentNotes.Put(w.tx, a.id(), note)
 			}
 			return a, nil
 		},
-		below: map[string]func(*request, string, []string) error{"dhcp-networks": networksOfAgent, "l3-routers": routersOfAgent},
+		delete: deleteAgent,
+		below:  map[string]func(*request, string, []string) error{"dhcp-networks": networksOfAgent, "l3-routers": routersOfAgent},
 		attrs: []Attr[agent]{
-			{Name: "id", Get: text(func(a *agent) string { return a.kind.id(a.node.ID) })},
+			{Name: "id", Get: text(func(a *agent) string { return a.id() })},
 			{Name: "agent_type", Get: text(func(a *agent) string { return a.kind.name })},
 			{Name: "binary", Get: text(func(a *agent) string { return a.kind.binary })},
 			{Name: "topic", Get: text(func(a *agent) string { return a.kind.topic })},
@@ -171,7 +212,7 @@ func init() {
 				return seen.UTC().Truncate(time.Second).Format(agentStamp)
 			}},
 			{Name: "description", Get: func(v *view, a *agent) any {
-				n, _ := agentNotes.Get(v.r, a.kind.id(a.node.ID))
+				n, _ := agentNotes.Get(v.r, a.id())
 				return nullText(n.Text)
 			}, Parse: textOrNull(255), Put: true},
 			{Name: "configurations", Get: func(_ *view, a *agent) any { return a.kind.about(&a.node) }, NoFilter: true, NoSort: true},

@@ -83,7 +83,7 @@ func TestAgents(t *testing.T) {
 	w.refuse("admin", "PUT", at, `{"agent":{"admin_state_up":false}}`, 400, "HTTPBadRequest", "")
 	w.refuse("admin", "PUT", at, `{"agent":{"host":"x"}}`, 400, "HTTPBadRequest", "Cannot update read-only attribute host")
 	w.refuse("admin", "POST", "/v2.0/agents", `{"agent":{}}`, 405, "HTTPMethodNotAllowed", "")
-	w.refuse("admin", "DELETE", at, "", 405, "HTTPMethodNotAllowed", "")
+	w.refuse("admin", "DELETE", at, "", 409, "AgentInUse", "Agent "+id+" cannot be deleted: node controller is connected. Stop its Open vSwitch or take its manager away (ovs-vsctl del-manager) first.")
 	// An agent that this configuration does not have is not there under its id either.
 	w.refuse("admin", "GET", "/v2.0/agents/"+agentKinds[1].id("compute"), "", 404, "AgentNotFound", "")
 	if m := w.do("admin", "PUT", at, `{"agent":{"description":"rack 4","admin_state_up":true}}`, 200); dig(m, "agent", "description") != "rack 4" {

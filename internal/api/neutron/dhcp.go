@@ -123,15 +123,21 @@ func (w *work) subnetKey(id model.SubnetID) model.Key {
 	return s.Key
 }
 
+// dhcpPlace is the node for a DHCP port.
+func dhcpPlace(r store.Reader, p *model.Port) (model.NodeID, bool) {
+	n, _ := tables.Networks.Get(r, p.Network)
+	return alloc.PlaceDHCP(r, n.DHCPNode, p.RemovedFrom)
+}
+
 // place puts a DHCP port on the node that serves it, if there is one; a native one on none, with the server as its device.
 func (w *work) place(p *model.Port) {
 	if w.api.cfg.NativeDHCP {
-		p.Host, p.DeviceID = "", dhcpDevice(w.api.cfg.DHCPServerHost, p.Network)
+		p.Host, p.DeviceID, p.RemovedFrom = "", dhcpDevice(w.api.cfg.DHCPServerHost, p.Network), ""
 		return
 	}
 	p.Host, p.DeviceID = "", unplacedDevice
-	if node, ok := alloc.PlaceDHCP(w.tx); ok {
-		p.Host = node
+	if node, ok := dhcpPlace(w.tx, p); ok {
+		p.Host, p.RemovedFrom = node, ""
 		host := w.api.cfg.DHCPServerHost
 		if host == "" {
 			host = string(node)
@@ -187,16 +193,8 @@ func (a *API) placeAnew(ctx context.Context, action string, ports []model.Port) 
 			if !ok || !ownDHCP(&p) {
 				continue
 			}
-			host, device := p.Host, p.DeviceID
-			if w.place(&p); p.Host == host && p.DeviceID == device {
-				continue
-			}
-			w.touch(&p.Std)
-			if err := putPort(tx, p); err != nil {
+			if err := w.replaceDHCP(p); err != nil {
 				return err
-			}
-			if p.Host != host {
-				w.down(p.ID, "moved")
 			}
 		}
 		return nil
@@ -211,14 +209,30 @@ func (a *API) placeAnew(ctx context.Context, action string, ports []model.Port) 
 	return err
 }
 
+// replaceDHCP puts a DHCP port where it belongs now.
+func (w *work) replaceDHCP(p model.Port) error {
+	old, _ := tables.Ports.Get(w.tx, p.ID)
+	if w.place(&p); p.Host == old.Host && p.DeviceID == old.DeviceID && p.RemovedFrom == old.RemovedFrom {
+		return nil
+	}
+	w.touch(&p.Std)
+	if err := putPort(w.tx, p); err != nil {
+		return err
+	}
+	if p.Host != old.Host {
+		w.down(p.ID, "moved")
+	}
+	return nil
+}
+
 // unplaced are our DHCP ports on no node, or on one that is gone, when there is a node to take them.
 func unplaced(r store.Reader) []model.Port {
-	if _, ok := alloc.PlaceDHCP(r); !ok {
+	if _, ok := alloc.PlaceDHCP(r, "", ""); !ok {
 		return nil
 	}
 	var out []model.Port
 	for p := range dhcpPortsByHost.By(r, "") {
-		if ownDHCP(&p) {
+		if _, ok := dhcpPlace(r, &p); ok && ownDHCP(&p) {
 			out = append(out, p)
 		}
 	}

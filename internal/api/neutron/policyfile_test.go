@@ -56,7 +56,7 @@ func TestPolicyNames(t *testing.T) {
 		"update_subnetpool:is_default":              "rule:admin_only",
 		"create_network:mtu":                        "@", // may be ruled too
 		"create_alias_bandwidth_limit_rule":         "",  // there is no such path
-		"delete_agent":                              "",
+		"delete_agent":                              "rule:regular_user and (rule:admin_only)",
 		"create_agent":                              "",
 		"create_port:binding:vif_type":              "",
 		"get_policy_bandwidth_limit_rule:tenant_id": "",

@@ -34,7 +34,7 @@ func (rs *Resource[T]) shape() shape {
 type cell struct {
 	label, base, id string
 	create, change  string            // attributes; create is made beside the object, e.g. on the same network
-	bodies          map[string]string // of actions
+	bodies          map[string]string // of actions; "POST members": of what else is asked below the object
 }
 
 // matrixWorld has objects of every resource: the own of project p-demo, an administrator's, what he shares with p-demo by policies of
@@ -172,7 +172,11 @@ func matrixWorld(t *testing.T) (*world, map[string][]cell) {
 	add("rbac_policy", "shared", "rbac-policies", "", body(shared, "access_as_shared", "p-y"), "")
 	add("rbac_policy", "for everybody", "rbac-policies", cells["rbac_policy"][0].id, body(own, "access_as_shared", "*"), `"target_tenant":"*"`)
 	add("rbac_policy", "as external", "rbac-policies", "", body(own, "access_as_external", "p-y"), "")
-	add("agent", "any", "agents", w.names("admin", "agents", "id")[0], "", `"description":"x"`)
+	dhcp, l3 := agentKinds[0].id("controller"), agentKinds[1].id("controller")
+	free, hosted := w.make("demo", "routers", "router", ""), w.make("demo", "routers", "router", "")
+	w.do("admin", "POST", "/v2.0/agents/"+l3+"/l3-routers", `{"router_id":"`+hosted+`"}`, 201)
+	add("agent", "DHCP", "agents", dhcp, "", `"description":"x"`, "POST dhcp-networks", `{"network_id":"`+w.network("admin", "")+`"}`, "DELETE dhcp-networks/"+own, "")
+	add("agent", "L3", "agents", l3, "", `"description":"x"`, "POST l3-routers", `{"router_id":"`+free+`"}`, "DELETE l3-routers/"+hosted, "")
 	segmentCells(w, add)
 	cloudCells(w, add)
 	groupCells(w, add)
@@ -309,6 +313,11 @@ func TestPolicyGrid(t *testing.T) {
 					t.Errorf("%s %s: action %s has no body in the matrix", s.name, c.label, a)
 				}
 				row(a+" "+c.label, "PUT", one+"/"+a, body)
+			}
+			for _, ask := range slices.Sorted(maps.Keys(c.bodies)) {
+				if method, below, ok := strings.Cut(ask, " "); ok {
+					row(method+" "+below[:strings.IndexByte(below+"/", '/')]+" "+c.label, method, one+"/"+below, c.bodies[ask])
+				}
 			}
 			for _, name := range s.below {
 				row(name+" "+c.label, "GET", one+"/"+name, "")

@@ -95,6 +95,8 @@ func condition(when func(*Config) bool) string {
 		return "where the data plane routes"
 	case !when(&standard) && when(&Config{Routers: true, StoredOnly: true}):
 		return "with `serve --api-stored-only`: stored and shown, no packet is treated otherwise"
+	case when(&standard) && !when(&Config{Routers: true, NativeDHCP: true}):
+		return "where DHCP ports are on nodes (`--dhcp port`)"
 	}
 	return "in some configurations"
 }
