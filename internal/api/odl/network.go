@@ -6,6 +6,9 @@ import (
 	"iter"
 	"log/slog"
 	"net/netip"
+	"slices"
+
+	"github.com/google/uuid"
 
 	"nagare/internal/alloc"
 	"nagare/internal/model"
@@ -99,16 +102,21 @@ func readNetwork(in *input) model.Network {
 		n.Type, n.PhysicalNetwork, n.SegmentationID = one.settle(in)
 		return n
 	}
-	// The data plane carries one segment: the first that goes through tunnels, else the first. All are shown as they came, and the
-	// provider attributes, which would say less, are not.
-	best := segments[0]
+	// The data plane carries all that lack nothing, the one through tunnels first, because a router's packets are handed to its gateway
+	// node by the first. All are shown as they came, and the provider attributes, which would say less, are not.
+	var wires []model.Wire
 	for _, s := range segments {
-		if s.Type.Tunnelled() {
-			best = s
-			break
+		t, physical, id := s.settle(nil)
+		wire := model.Wire{Type: t, PhysicalNetwork: physical, SegmentationID: id}
+		switch {
+		case t == "" || slices.Contains(wires, wire):
+		case t.Tunnelled() && (len(wires) == 0 || !wires[0].Type.Tunnelled()):
+			wires = slices.Insert(wires, 0, wire)
+		default:
+			wires = append(wires, wire)
 		}
 	}
-	n.Type, n.PhysicalNetwork, n.SegmentationID = best.settle(nil)
+	n.SetWires(wires)
 	for _, name := range unfiltered {
 		in.form(name, nil)
 	}
@@ -187,22 +195,52 @@ func putNetwork(w *work, n, old *model.Network) error {
 		}
 	}
 	tables.Networks.Put(w.tx, n.ID, *n)
-	if n.SegmentationID != 0 || n.Type == model.Flat {
-		for o := range tables.NetworksBySegment.By(w.tx, tables.SegmentKey(n.Type, n.PhysicalNetwork, n.SegmentationID)) {
+	for _, wire := range n.Wires() {
+		if wire.SegmentationID == 0 && wire.Type != model.Flat {
+			continue
+		}
+		for o := range tables.NetworksBySegment.By(w.tx, tables.SegmentKey(wire.Type, wire.PhysicalNetwork, wire.SegmentationID)) {
 			if o.ID != n.ID {
 				w.note("two networks have one segment", slog.String("network", string(n.ID)), slog.String("other", string(o.ID)),
-					slog.String("type", string(n.Type)), slog.Uint64("id", uint64(n.SegmentationID)))
+					slog.String("type", string(wire.Type)), slog.Uint64("id", uint64(wire.SegmentationID)))
 				break
 			}
 		}
 	}
+	nameSegments(w, n)
 	if old == nil || old.PhysicalNetwork != n.PhysicalNetwork {
 		return w.placeGateways(n.ID)
 	}
 	return nil
 }
 
+// nameSegments keeps the records that the Networking API lists. Their ids follow from what they name, since the other Neutron does not
+// tell its own.
+func nameSegments(w *work, n *model.Network) {
+	wires, named := n.Wires(), map[model.Wire]model.Segment{}
+	for s := range tables.SegmentsByNetwork.By(w.tx, string(n.ID)) {
+		if named[s.Wire] = s; !slices.Contains(wires, s.Wire) {
+			tables.Segments.Delete(w.tx, s.ID)
+		}
+	}
+	for i, wire := range wires {
+		s, known := named[wire]
+		if !known {
+			key := string(n.ID) + "|" + tables.SegmentKey(wire.Type, wire.PhysicalNetwork, wire.SegmentationID)
+			s = model.Segment{ID: model.SegmentID(uuid.NewSHA1(uuid.NameSpaceURL, []byte("nagare:segment:"+key)).String()),
+				Std: model.Std{CreatedAt: n.CreatedAt, UpdatedAt: n.CreatedAt}, Wire: wire, Network: n.ID}
+		}
+		if !known || s.Index != i {
+			s.Index = i
+			tables.Segments.Put(w.tx, s.ID, s)
+		}
+	}
+}
+
 func dropNetwork(w *work, n *model.Network) error {
+	for s := range tables.SegmentsByNetwork.By(w.tx, string(n.ID)) {
+		tables.Segments.Delete(w.tx, s.ID)
+	}
 	tables.Networks.Delete(w.tx, n.ID)
 	w.unshare(sharedNetwork, string(n.ID), nil)
 	return w.placeGateways(n.ID)

@@ -142,8 +142,34 @@ func TestWrappers(t *testing.T) {
 	if l, _ := n["segments"].([]any); len(l) != 2 || n["provider:network_type"] != nil || n["provider:segmentation_id"] != nil {
 		t.Errorf("N16: %v", n)
 	}
-	if m := w.network(extNet); m.Type != model.VXLAN || m.SegmentationID != 1500 {
-		t.Errorf("N16: carried as %s %d", m.Type, m.SegmentationID)
+	vxlan, vlan := model.Wire{Type: model.VXLAN, SegmentationID: 1500}, model.Wire{Type: model.VLAN, PhysicalNetwork: "p", SegmentationID: 150}
+	wires := func() []model.Wire { m := w.network(extNet); return m.Wires() }
+	if got := wires(); !slices.Equal(got, []model.Wire{vxlan, vlan}) {
+		t.Errorf("N16: carried as %v", got)
+	}
+	named := func() (out []model.Wire) {
+		for s := range tables.SegmentsByNetwork.By(w.st.Snapshot(), extNet) {
+			out = append(out, s.Wire)
+			if s.Index != slices.Index(wires(), s.Wire) || s.ID == "" {
+				t.Errorf("N16: segment %+v", s)
+			}
+		}
+		slices.SortFunc(out, func(a, b model.Wire) int { return strings.Compare(string(b.Type), string(a.Type)) })
+		return out
+	}
+	if got := named(); !slices.Equal(got, []model.Wire{vxlan, vlan}) {
+		t.Errorf("N16: named %v", got)
+	}
+	// One that lacks its number is not carried; one that is there twice is once.
+	w.do("PUT", "/networks/"+extNet, replaced(replaced(multi, `:1500}`, `:1500},{"provider:network_type":"vxlan","provider:segmentation_id":1500},{"provider:network_type":"vlan","provider:physical_network":"q"}`),
+		`"provider:physical_network":"p","provider:segmentation_id":150}`, `"provider:physical_network":"p","provider:segmentation_id":151}`), 200)
+	vlan.SegmentationID = 151
+	if got := named(); !slices.Equal(got, []model.Wire{vxlan, vlan}) || !slices.Equal(wires(), got) {
+		t.Errorf("N16, changed: named %v, carried as %v", got, wires())
+	}
+	w.do("DELETE", "/networks/"+extNet, "", 204)
+	if got := named(); len(got) != 0 {
+		t.Errorf("N16, deleted: %v", got)
 	}
 }
 
