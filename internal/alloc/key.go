@@ -18,6 +18,7 @@ const (
 	Port       Kind = "port"
 	Router     Kind = "router"
 	Node       Kind = "node"
+	Operator   Kind = "operator-entry"
 	Rule       Kind = "rule"
 	Groups     Kind = "group-set"
 	Floating   Kind = "floating-ip"
@@ -42,6 +43,7 @@ var (
 	SubnetsByKey     = store.DeclareIndex(tables.Schema, tables.Subnets, "key", func(s model.Subnet) []string { return keyText(s.Key) })
 	PortsByKey       = store.DeclareIndex(tables.Schema, tables.Ports, "key", func(p model.Port) []string { return keyText(p.Key) })
 	NodesByKey       = store.DeclareIndex(tables.Schema, tables.Nodes, "key", func(n model.Node) []string { return keyText(n.Key) })
+	OperatorsByKey   = store.DeclareIndex(tables.Schema, tables.OperatorEntries, "key", func(e model.OperatorEntry) []string { return keyText(e.Key) })
 	RoutersByKey     = store.DeclareIndex(tables.Schema, tables.Routers, "key", func(r model.Router) []string { return keyText(r.Key) })
 	FloatingByKey    = store.DeclareIndex(tables.Schema, tables.FloatingIPs, "key", func(f model.FloatingIP) []string { return keyText(f.Key) })
 	floatingByMeter  = store.DeclareIndex(tables.Schema, tables.FloatingIPs, "meter", func(f model.FloatingIP) []string { return keyText(f.Meter) })
@@ -88,6 +90,8 @@ func (k Kind) taken(r store.Reader, key model.Key) bool {
 		_, ok = PortsByKey.First(r, text)
 	case Node:
 		_, ok = NodesByKey.First(r, text)
+	case Operator:
+		_, ok = OperatorsByKey.First(r, text)
 	case Rule:
 		_, ok = RulesByKey.First(r, text)
 	case Router:

@@ -10,8 +10,8 @@
 //
 // Invariants: rules are pure (snapshot in, emissions out; no clock, randomness, I/O or map order). Every flow has exactly one
 // owner, or several that emitted it as Shared with equal content. Ownership is settled at the end of a round, releases first,
-// so a match may move from one unit to another within one commit. Where two units claim one match, the lowest object id wins,
-// the other's object is in fault, the node goes on. A unit that panics is quarantined: it emits nothing and its object is in
+// so a match may move from one unit to another within one commit. Where two units claim one match, the lowest object id wins
+// unless its rule yields, the other's object is in fault, the node goes on. A unit that panics is quarantined: it emits nothing and its object is in
 // fault.
 //
 // Memory decides how large a cloud one process can hold, so everything of which there are millions is small: matches, action

@@ -282,7 +282,7 @@ func (e *Engine) get(n *node, rule RuleID, subject string) {
 	w := e.words.subjects.get(subject)
 	u := n.find(rule, w)
 	if u == nil {
-		u = &unit{rule: rule, subject: w, node: n, hash: mix(w.hash, uint32(rule), n.hash), dirty: true}
+		u = &unit{rule: rule, subject: w, node: n, hash: mix(w.hash, uint32(rule), n.hash), dirty: true, yields: e.book.rules[rule].Yields}
 		n.units.add(u)
 		e.queue(u)
 	} else {

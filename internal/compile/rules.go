@@ -18,6 +18,8 @@ type Rule struct {
 	Kind string // what the subject is: "node", "network", "port", ...; a composed subject starts with the object's id and "|"
 	Doc  string // one line, shown by explain
 	Run  func(c *Context)
+	// Yields makes the rule's units lose what others claim too, whatever the ids of their objects.
+	Yields bool
 }
 
 // Rulebook is the set of rules of a profile. The root rule runs once for each node, with the node's name as subject.

@@ -25,6 +25,7 @@ type unit struct {
 	rule    RuleID
 	dirty   bool
 	dropped bool
+	yields  bool // its rule does
 }
 
 func (u *unit) hashOf() uint32 { return u.hash }
@@ -120,8 +121,15 @@ func (u *unit) object() string {
 	return id
 }
 
-// compareUnits orders by object, then rule, then subject: the order in which units win a match that several claim.
+// compareUnits orders by object, then rule, then subject, and those that yield behind the others: the order in which units win a match
+// that several claim.
 func compareUnits(a, b *unit) int {
+	if a.yields != b.yields {
+		if a.yields {
+			return 1
+		}
+		return -1
+	}
 	return cmp.Or(strings.Compare(a.object(), b.object()), cmp.Compare(a.rule, b.rule),
 		strings.Compare(a.subject.val, b.subject.val))
 }

@@ -2,7 +2,10 @@
 
 package flow
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Meter is a rate limit of a switch with one drop band, the only kind that the
 // userspace datapath of Open vSwitch knows. It is comparable.
@@ -23,4 +26,34 @@ func (m Meter) String() string {
 		burst, size = ",burst", fmt.Sprintf(",burst_size=%d", m.Burst)
 	}
 	return fmt.Sprintf("meter=%d,%s%s,bands=type=drop,rate=%d%s", m.ID, unit, burst, m.Rate, size)
+}
+
+// ParseMeter reads what String writes: one band, which drops.
+func ParseMeter(text string) (m Meter, err error) {
+	head, band, ok := strings.Cut(text, ",bands=type=drop,")
+	for _, item := range append(strings.Split(head, ","), strings.Split(band, ",")...) {
+		key, value, _ := strings.Cut(item, "=")
+		var n uint64
+		switch key {
+		case "meter", "rate", "burst_size":
+			n, err = parseUint(value, 32)
+		case "kbps", "burst":
+		case "pktps":
+			m.Packets = true
+		default:
+			ok = false
+		}
+		if err != nil || !ok {
+			return Meter{}, fmt.Errorf("meter %q: want meter=N, kbps or pktps, and one band of type drop with its rate", text)
+		}
+		switch key {
+		case "meter":
+			m.ID = uint32(n)
+		case "rate":
+			m.Rate = uint32(n)
+		case "burst_size":
+			m.Burst = uint32(n)
+		}
+	}
+	return m, nil
 }

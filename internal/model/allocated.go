@@ -111,8 +111,8 @@ func (s Slot) LogMeter(m LogMeter) uint32 {
 // IsLogMeter reports whether a meter is one of security logs.
 func IsLogMeter(id uint32) bool { return id >= logMeterBase && id < qosMeterBase }
 
-// MaxFloatingMeter is the highest place among the meters of floating IPs, which are above those of slots and below 2^18.
-const MaxFloatingMeter Key = (1<<18-Key(floatingMeterBase))/2 - 1
+// MaxFloatingMeter is the highest place among the meters of floating IPs, which are above those of slots and below those of operators.
+const MaxFloatingMeter Key = (Key(MinOperatorMeter)-Key(floatingMeterBase))/2 - 1
 
 const floatingMeterBase = qosMeterBase + (zoneSlots+1)*uint32(qosMeters)
 

@@ -37,6 +37,8 @@ func Classic() *compile.Rulebook {
 	tap := b.Add(compile.Rule{Name: "dhcp/tap", Kind: "port", Run: dhcpTap,
 		Doc: "the interface of a DHCP port that lives on this node"})
 
+	operator := declareOperator(b)
+
 	b.Root(compile.Rule{Name: "bridge", Kind: "node", Doc: "the spine: LLDP to the controller, each table to the next, drop at the end",
 		Run: func(c *compile.Context) {
 			for _, f := range pipeline.Spine(pipeline.Classic) {
@@ -50,6 +52,7 @@ func Classic() *compile.Rulebook {
 			c.Each(tables.NodeNetworks, c.Node, flood)
 			c.Each(tables.ComputeSubnets, c.Node, reply)
 			c.Each(tables.TunnelledPorts, tables.All, remote)
+			operator(c)
 		}})
 	return b
 }

@@ -35,6 +35,7 @@ func Standard(o Options) *compile.Rulebook {
 		o.PuntRate = DefaultPuntRate
 	}
 	b := &compile.Rulebook{Merge: mergeClauses}
+	operator := declareOperator(b)
 	l2 := newLayer2(b, o)
 	l3 := declareStandardL3(b, l2)
 	acl := declareStandardACL(b, o)
@@ -46,6 +47,7 @@ func Standard(o Options) *compile.Rulebook {
 			for _, f := range pipeline.SubTables() {
 				c.Flow(f)
 			}
+			operator(c)
 			l2.root(c)
 			l3(c)
 			acl(c)

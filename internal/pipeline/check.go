@@ -20,6 +20,9 @@ func Check(f flow.Flow) error { return both.Check(f) }
 
 // Check is the package's Check for the tables and priorities of p.
 func (p Profile) Check(f flow.Flow) error {
+	if c, ours := UnpackCookie(f.Cookie); ours && c.Kind == KindOperator {
+		return p.checkOperator(f)
+	}
 	t := byID[f.Table]
 	if t == nil || t.Profiles&p == 0 {
 		return fmt.Errorf("table %d: %w (profile %s)", f.Table, ErrUndeclared, p)

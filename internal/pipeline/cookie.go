@@ -11,6 +11,7 @@ const cookieMark = 0x4e
 type CookieKind uint8
 
 const (
+	KindOperator        CookieKind = 0xff // what an operator wrote: checked otherwise, see Check
 	KindBridge          CookieKind = 0x01
 	KindNetwork         CookieKind = 0x02
 	KindPort            CookieKind = 0x03
@@ -35,7 +36,8 @@ const (
 )
 
 var cookieKinds = map[CookieKind]string{
-	KindBridge: "bridge", KindNetwork: "network", KindPort: "port", KindSubnet: "subnet", KindRouter: "router",
+	KindOperator: "operator's flow",
+	KindBridge:   "bridge", KindNetwork: "network", KindPort: "port", KindSubnet: "subnet", KindRouter: "router",
 	KindRouterInterface: "router interface", KindFloatingIP: "floating IP", KindGroupMember: "group membership",
 	KindGroupRule: "group rule", KindAddressGroup: "address group", KindQoS: "QoS", KindTrunk: "trunk", KindMirror: "mirror",
 	KindProviderNetwork: "provider network", KindLoadBalancer: "load balancer", KindMetadata: "metadata", KindDHCP: "DHCP", KindPeer: "peer node", KindGroupSet: "set of groups",
