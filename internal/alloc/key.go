@@ -23,6 +23,7 @@ const (
 	Groups     Kind = "group-set"
 	Floating   Kind = "floating-ip"
 	Forwarding Kind = "port-forwarding"
+	LocalIP    Kind = "local-ip"
 	// FloatingMeter are places among the meters of floating IPs.
 	FloatingMeter Kind = "floating-meter"
 )
@@ -48,6 +49,7 @@ var (
 	FloatingByKey    = store.DeclareIndex(tables.Schema, tables.FloatingIPs, "key", func(f model.FloatingIP) []string { return keyText(f.Key) })
 	floatingByMeter  = store.DeclareIndex(tables.Schema, tables.FloatingIPs, "meter", func(f model.FloatingIP) []string { return keyText(f.Meter) })
 	ForwardingsByKey = store.DeclareIndex(tables.Schema, tables.PortForwardings, "key", func(f model.PortForwarding) []string { return keyText(f.Key) })
+	LocalIPsByKey    = store.DeclareIndex(tables.Schema, tables.LocalIPs, "key", func(l model.LocalIP) []string { return keyText(l.Key) })
 	RulesByKey       = store.DeclareIndex(tables.Schema, tables.Rules, "key", func(r model.SecurityGroupRule) []string { return keyText(r.Key) })
 )
 
@@ -102,6 +104,8 @@ func (k Kind) taken(r store.Reader, key model.Key) bool {
 		_, ok = floatingByMeter.First(r, text)
 	case Forwarding:
 		_, ok = ForwardingsByKey.First(r, text)
+	case LocalIP:
+		_, ok = LocalIPsByKey.First(r, text)
 	case Groups:
 		_, ok = tables.GroupSets.Get(r, text)
 	}

@@ -37,6 +37,10 @@ func nameOf(r store.Reader, kind, id string) string {
 		if v, ok := tables.PortForwardings.Get(r, model.PortForwardingID(id)); ok {
 			return fmt.Sprintf("%s %s to %s %s", v.Protocol, v.External, v.Fixed, v.Internal)
 		}
+	case "local-ip":
+		if v, ok := tables.LocalIPs.Get(r, model.LocalIPID(id)); ok {
+			return cmp.Or(v.Name, v.Addr.String())
+		}
 	case "log":
 		v, _ := tables.Logs.Get(r, model.LogID(id))
 		return v.Name
@@ -129,6 +133,8 @@ func commitOf(r store.Reader, kind, id string) *admin.Commit {
 		info, ok = tables.FloatingIPs.Info(r, model.FloatingIPID(id))
 	case "port-forwarding":
 		info, ok = tables.PortForwardings.Info(r, model.PortForwardingID(id))
+	case "local-ip":
+		info, ok = tables.LocalIPs.Info(r, model.LocalIPID(id))
 	case "log":
 		info, ok = tables.Logs.Info(r, model.LogID(id))
 	case "security-group":

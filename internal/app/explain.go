@@ -200,6 +200,10 @@ func objectOf(r store.Reader, node string, c pipeline.Cookie) (kind, id string) 
 		if o, ok := alloc.ForwardingsByKey.First(r, text); ok {
 			return "port-forwarding", string(o.ID)
 		}
+	case pipeline.KindLocalIP:
+		if o, ok := alloc.LocalIPsByKey.First(r, text); ok {
+			return "local-ip", string(o.ID)
+		}
 	case pipeline.KindPort, pipeline.KindRouterInterface, pipeline.KindGroupMember, pipeline.KindDHCP, pipeline.KindMetadata, pipeline.KindLog:
 		if o, ok := alloc.PortsByKey.First(r, text); ok {
 			return "port", string(o.ID)

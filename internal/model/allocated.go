@@ -21,8 +21,8 @@ type Slot struct {
 }
 
 // MaxSlot is the highest slot of a node, and so the highest number of ports and gateways on it: the meters of all slots have
-// numbers below 200,000, which is what Linux' datapath takes. Zones have room for more: each slot has two, the low 4,096 are kept for
-// services of the node and some at the top for what is to come.
+// numbers below 200,000, which is what Linux' datapath takes. Zones have room for more, half as many again: each slot has two, and a third
+// in that room; the low 4,096 are kept for services of the node and some at the top for what is to come.
 const MaxSlot = 19998
 
 const (
@@ -37,8 +37,27 @@ func (s Slot) Zone() uint16 { return uint16(zoneBase + s.Number) }
 // NATZone is the conntrack zone in which addresses of the slot's port or router are translated, 34096 to 64095.
 func (s Slot) NATZone() uint16 { return uint16(natZoneBase + s.Number) }
 
+// LocalZone is the conntrack zone in which packets to local IPs get the address of the slot's port, 24094 to 34095 and 54094 to
+// 64089: the room above MaxSlot in the ranges of the other two. 0 if it has none, because its number is beyond MaxSlot.
+func (s Slot) LocalZone() uint16 {
+	const below = zoneSlots - MaxSlot // as many as fit above the first range
+	switch {
+	case s.Number > MaxSlot:
+		return 0
+	case s.Number <= below:
+		return uint16(zoneBase + MaxSlot + s.Number)
+	}
+	return uint16(natZoneBase + MaxSlot + s.Number - below)
+}
+
 // Zones are all zones of the slot; they are flushed together.
-func (s Slot) Zones() []uint16 { return []uint16{s.Zone(), s.NATZone()} }
+func (s Slot) Zones() []uint16 {
+	zones := []uint16{s.Zone(), s.NATZone()}
+	if local := s.LocalZone(); local != 0 {
+		zones = append(zones, local)
+	}
+	return zones
+}
 
 // Used reports whether the port or the router has the slot still.
 func (s Slot) Used() bool { return s.Freed.IsZero() }

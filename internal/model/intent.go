@@ -113,6 +113,7 @@ const (
 	OwnerRouterInterface = "network:router_interface"
 	OwnerRouterGateway   = "network:router_gateway"
 	OwnerFloatingIP      = "network:floatingip"
+	OwnerLocalIP         = "network:local_ip" // the port that holds the address of a LocalIP and is nowhere
 	OwnerComputePrefix   = "compute:"
 )
 

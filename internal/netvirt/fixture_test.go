@@ -61,6 +61,10 @@ type fixture struct {
 	}
 	Floats     []struct{ ID, Net, IP, Holder, Port, Fixed, Router string }
 	Neighbours []struct{ Net, IP, MAC string }
+	Locals     []struct { // local IPs
+		ID, Holder, IP, Mode string
+		Servers              map[string]string // port -> its address
+	}
 	// Interfaces of br-int: node -> interface -> number; an interface named tap<11> belongs to the port whose id starts so.
 	Interfaces map[string]map[string]uint32
 }
@@ -161,6 +165,16 @@ func (f *fixture) putRouters(tx *store.Txn) {
 		tables.FloatingIPs.Put(tx, model.FloatingIPID(v.ID), model.FloatingIP{ID: model.FloatingIPID(v.ID), FloatingIPPlane: model.FloatingIPPlane{
 			Key: model.Key(0x81 + i), Network: model.NetworkID(v.Net), Addr: netip.MustParseAddr(v.IP), FloatPort: model.PortID(v.Holder),
 			Port: model.PortID(v.Port), Fixed: netip.MustParseAddr(v.Fixed), Router: model.RouterID(v.Router)}})
+	}
+	for i, v := range f.Locals {
+		p, _ := tables.Ports.Get(tx, model.PortID(v.Holder))
+		l := model.LocalIP{ID: model.LocalIPID(v.ID), LocalIPPlane: model.LocalIPPlane{Key: model.Key(0x91 + i), Port: p.ID, Network: p.Network,
+			Addr: netip.MustParseAddr(v.IP), Mode: v.Mode}}
+		tables.LocalIPs.Put(tx, l.ID, l)
+		for port, fixed := range v.Servers {
+			a := model.LocalIPAssociation{LocalIPAssociationPlane: model.LocalIPAssociationPlane{LocalIP: l.ID, Port: model.PortID(port), Fixed: netip.MustParseAddr(fixed)}}
+			tables.LocalIPAssociations.Put(tx, a.ID(), a)
+		}
 	}
 	for _, v := range f.Neighbours {
 		n := model.Neighbour{Network: model.NetworkID(v.Net), Addr: netip.MustParseAddr(v.IP), MAC: model.MustMAC(v.MAC)}

@@ -39,6 +39,7 @@ func Standard(o Options) *compile.Rulebook {
 	l2 := newLayer2(b, o)
 	l3 := declareStandardL3(b, l2)
 	acl := declareStandardACL(b, o)
+	locals := declareLocalIPs(b)
 	b.Root(compile.Rule{Name: "bridge", Kind: "node", Doc: "the spine: each table to the next, drop at the end",
 		Run: func(c *compile.Context) {
 			for _, f := range pipeline.Spine(pipeline.Standard) {
@@ -51,6 +52,7 @@ func Standard(o Options) *compile.Rulebook {
 			l2.root(c)
 			l3(c)
 			acl(c)
+			locals(c)
 		}})
 	return b
 }

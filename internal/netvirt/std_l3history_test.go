@@ -23,6 +23,8 @@ var (
 	worldRouters  = []model.RouterID{"r1", "r2"}
 	worldFloats   = []model.FloatingIPID{"f1", "f2", "f3"}
 	worldForwards = []model.PortForwardingID{"pf1", "pf2", "pf3"}
+	worldLocals   = []model.LocalIPID{"lip1", "lip2", "lip3"}
+	worldHolders  = []model.PortID{"holder-1", "holder-2", "port-000001"}
 	worldFaces    = []model.PortID{"if-1", "if-2", "if-3", "if-4", "gate-1", "gate-2", "float-1", "float-2", "float-3"}
 )
 
@@ -115,6 +117,39 @@ func routerStep(t *rapid.T, tx *store.Txn) {
 	}
 }
 
+// localStep is one random operation on local IPs.
+func localStep(t *rapid.T, tx *store.Txn) {
+	i := rapid.IntRange(0, 2).Draw(t, "which local")
+	net := rapid.SampledFrom(worldNets[:2]).Draw(t, "net of local")
+	switch rapid.IntRange(0, 2).Draw(t, "local op") {
+	case 0: // a local IP of what nobody has, or of an instance
+		if i < 2 {
+			if err := alloc.PutPort(tx, model.Port{ID: worldHolders[i], PortPlane: model.PortPlane{Key: model.Key(40 + i), Network: net, AdminStateUp: true, MAC: model.MAC{0xfa, 0x16, 0x3e, 4, 0, byte(i)},
+				DeviceOwner: model.OwnerLocalIP, FixedIPs: []model.FixedIP{{Subnet: "s" + model.SubnetID(net), Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(200 + i)})}}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p, ok := tables.Ports.Get(tx, rapid.SampledFrom(worldHolders).Draw(t, "holder"))
+		if !ok || rapid.IntRange(0, 5).Draw(t, "deleted") == 0 {
+			tables.LocalIPs.Delete(tx, worldLocals[i])
+			return
+		}
+		tables.LocalIPs.Put(tx, worldLocals[i], model.LocalIP{ID: worldLocals[i], LocalIPPlane: model.LocalIPPlane{Key: model.Key(95 + i), Port: p.ID, Network: p.Network,
+			Addr: p.FixedIPs[0].Addr, Mode: rapid.SampledFrom([]string{model.LocalIPTranslate, model.LocalIPPassthrough}).Draw(t, "mode")}})
+	default: // a port serves it, or does not
+		p, ok := tables.Ports.Get(tx, rapid.SampledFrom(worldPorts[:4]).Draw(t, "server"))
+		if !ok {
+			return
+		}
+		a := model.LocalIPAssociation{LocalIPAssociationPlane: model.LocalIPAssociationPlane{LocalIP: worldLocals[i], Port: p.ID, Fixed: rapid.SampledFrom(p.FixedIPs).Draw(t, "fixed").Addr}}
+		if rapid.IntRange(0, 4).Draw(t, "no more") == 0 {
+			tables.LocalIPAssociations.Delete(tx, a.ID())
+			return
+		}
+		tables.LocalIPAssociations.Put(tx, a.ID(), a)
+	}
+}
+
 // routerWorld is a cloud in which routers can do much at once.
 func routerWorld(t *rapid.T, tx *store.Txn) {
 	for i, n := range worldNodes {
@@ -144,6 +179,9 @@ func routerWorld(t *rapid.T, tx *store.Txn) {
 	for range 16 {
 		routerStep(t, tx)
 	}
+	for range 8 {
+		localStep(t, tx)
+	}
 }
 
 // TestRouterHistories follows random histories with routers: at each step what is compiled incrementally is what is compiled from
@@ -153,7 +191,7 @@ func TestRouterHistories(t *testing.T) {
 		counted := map[pipeline.CookieKind]int{}
 		rapid.Check(t, func(t *rapid.T) { routerHistory(t, o, counted) })
 		t.Logf("%+v: %v", o, counted)
-		for _, k := range []pipeline.CookieKind{pipeline.KindRouter, pipeline.KindRouterInterface, pipeline.KindFloatingIP, pipeline.KindForwarding} {
+		for _, k := range []pipeline.CookieKind{pipeline.KindRouter, pipeline.KindRouterInterface, pipeline.KindFloatingIP, pipeline.KindForwarding, pipeline.KindLocalIP} {
 			if counted[k] == 0 {
 				t.Errorf("no history had a flow of a %s", k)
 			}
@@ -178,6 +216,9 @@ func routerHistory(t *rapid.T, o Options, counted map[pipeline.CookieKind]int) {
 				} else {
 					step(t, tx)
 				}
+				if rapid.Bool().Draw(t, "of local IPs too") {
+					localStep(t, tx)
+				}
 			}
 		})
 		if rapid.IntRange(0, 3).Draw(t, "lag") > 0 {
@@ -194,7 +235,7 @@ func routerHistory(t *rapid.T, o Options, counted map[pipeline.CookieKind]int) {
 		}
 	}
 	mustCommitRapid(t, w.st, func(tx *store.Txn) {
-		for _, p := range append(slices.Clone(worldPorts), worldFaces...) {
+		for _, p := range slices.Concat(worldPorts, worldFaces, worldHolders) {
 			alloc.DeletePort(tx, p)
 		}
 		for _, f := range worldFloats {

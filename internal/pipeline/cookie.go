@@ -33,6 +33,7 @@ const (
 	KindGroupSet        CookieKind = 0x13
 	KindForwarding      CookieKind = 0x14
 	KindLog             CookieKind = 0x15
+	KindLocalIP         CookieKind = 0x16
 )
 
 var cookieKinds = map[CookieKind]string{
@@ -41,7 +42,7 @@ var cookieKinds = map[CookieKind]string{
 	KindRouterInterface: "router interface", KindFloatingIP: "floating IP", KindGroupMember: "group membership",
 	KindGroupRule: "group rule", KindAddressGroup: "address group", KindQoS: "QoS", KindTrunk: "trunk", KindMirror: "mirror",
 	KindProviderNetwork: "provider network", KindLoadBalancer: "load balancer", KindMetadata: "metadata", KindDHCP: "DHCP", KindPeer: "peer node", KindGroupSet: "set of groups",
-	KindForwarding: "port forwarding", KindLog: "security log of port",
+	KindForwarding: "port forwarding", KindLog: "security log of port", KindLocalIP: "local IP",
 }
 
 func (k CookieKind) String() string {

@@ -9,9 +9,15 @@ func declareForward() {
 	declare(
 		Table{
 			ID: LoadBalancer, Name: "load-balancer", Profiles: both,
-			Purpose: "Picks a member for a virtual address.",
-			Match:   join(fIP, fL4, tunID), Kinds: Goto | Track | ToGroup, Next: []TableID{LBMember, Routing}, Miss: missGoto(Routing),
-			Prios: []Priority{{Value: PrioVIP, Name: "vip", Profiles: Standard, What: "virtual address and port"}},
+			Purpose: "Picks a member for a virtual address, and the port of this node that serves a local IP.",
+			Match:   join(fIP, fL4, fCT[:1], tunID, reg(0, 1)), Kinds: Goto | Track | ToGroup | Set, Sets: one(openflow.FieldEthDst),
+			Next: []TableID{LBMember, LocalNew, Routing}, Miss: missGoto(Routing),
+			Prios: []Priority{
+				{Value: PrioLocalOwn, Name: "local-own", Profiles: Standard, What: "to a local IP from the port that serves it: to who has the address"},
+				{Value: PrioLocalIP, Name: "local-ip", Profiles: Standard, What: "to a local IP from a port of this node, and no answer to who has the address"},
+				{Value: PrioLocalReply, Name: "local-reply", Profiles: Standard, What: "from a port that serves a local IP: the tracker knows what is an answer under it"},
+				{Value: PrioVIP, Name: "vip", Profiles: Standard, What: "virtual address and port"},
+			},
 		},
 		Table{
 			ID: LBMember, Name: "lb-member", Profiles: Standard,
@@ -19,12 +25,19 @@ func declareForward() {
 			Prios: []Priority{{Value: PrioVIP, Name: "member", Profiles: Standard, What: "reply of a member"}},
 		},
 		Table{
+			ID: LocalNew, Name: "local-ip-new", Profiles: Standard,
+			Purpose: "Translates new connections to local IPs; known ones were translated by ct().",
+			Match:   join(fIP, fCT, tunID), Kinds: Goto | Track, Next: []TableID{Routing}, Miss: Miss{Kind: MissNone},
+			Prios: []Priority{{Value: PrioLocalIP, Name: "local-ip", Profiles: Standard, What: "a new connection; one that was translated"}},
+		},
+		Table{
 			ID: Routing, Name: "routing", Profiles: both,
 			Purpose: "Tells which router, if any, a packet is addressed to (reg3).",
-			Match:   join(fL2, fIP, tunID, reg(0, 3, 7)), Kinds: Goto | Set | TTL,
+			Match:   join(fL2, fIP, tunID, reg(0, 1, 3, 7)), Kinds: Goto | Set | TTL,
 			Sets: join(reg(3, 7), tunID, one(openflow.FieldEthSrc)), Next: []TableID{RouteLookup, L3Forward}, Miss: missGoto(L3Forward),
 			Prios: []Priority{
 				{Value: PrioPrefix, Name: "classic-route", Profiles: Classic, What: "packet between two subnets of a router"},
+				{Value: PrioUnrouted, Name: "unrouted", Profiles: Standard, What: "sent as a local IP by a port that serves it: not routed"},
 				{Value: PrioProxied, Name: "proxied", Profiles: Standard, What: "from outside to an address that the router speaks for there"},
 				{Value: PrioUnproxied, Name: "unproxied", Profiles: Standard, What: "from outside to another address behind a router that speaks for some: dropped"},
 				{Value: PrioFromFloating, Name: "from-floating", Profiles: Standard, What: "the same, from an address that has a floating IP on this node"},
@@ -110,13 +123,14 @@ func declareForward() {
 		Table{
 			ID: L2Forward, Name: "l2-forward", Profiles: both,
 			Purpose: "Output: to a local port, through a tunnel, to a provider network, or to all of these. A frame from a tunnel never goes to a tunnel.",
-			Match:   join(fL2, tunID, reg(0, 1, 2, 7), fields{openflow.FieldIPv4Dst, openflow.FieldIPv6Dst}), Kinds: Goto | Out | ToGroup | Set | VLAN | Limit | Copy | Again | SampleKind,
+			Match:   join(fL2, tunID, reg(0, 1, 2, 7), fields{openflow.FieldIPv4Src, openflow.FieldIPv6Src, openflow.FieldIPv4Dst, openflow.FieldIPv6Dst}), Kinds: Goto | Out | ToGroup | Set | VLAN | Limit | Copy | Again | SampleKind,
 			Sets: join(tunID, reg(2, 6, 7, 13), fields{openflow.FieldTunDst, openflow.FieldTunIPv6Dst, openflow.FieldVLANVID, openflow.FieldInPort, openflow.FieldInPort16, openflow.FieldEthSrc}),
 			Next: []TableID{IngressQoS}, Back: []TableID{IngressACL}, Miss: Miss{Kind: MissDrop},
 			Prios: []Priority{
 				{Value: PrioOwnCopy, Name: "own-copy", Profiles: Standard, What: "what a port of a trunk sent does not come back to it"},
 				{Value: PrioLocalLimited, Name: "local-limited", Profiles: Standard, What: "local port, by reg2: frames for it alone, by meter"},
 				{Value: PrioLocal, Name: "local", Profiles: Standard, What: "local port, by reg2"},
+				{Value: PrioStays, Name: "stays", Profiles: Standard, What: "sent as a local IP by a port that serves it, for no port of this node"},
 				{Value: PrioSplit, Name: "split-horizon", Profiles: Standard, What: "a frame from a tunnel for no port of this node; routed packets go on"},
 				{Value: PrioUnicast, Name: "unicast", Profiles: both, What: "MAC address of a port"},
 				{Value: PrioMulticast, Name: "multicast", Profiles: Standard, What: "joined multicast group"},

@@ -64,14 +64,18 @@ const (
 	// Tables 45 and 94.
 	PrioDropTold uint16 = 100
 
-	// Tables 50 and 51.
-	PrioVIP uint16 = 1024
+	// Tables 50 to 52.
+	PrioVIP        uint16 = 1024
+	PrioLocalOwn   uint16 = 1034 // a local IP, from the port that serves it
+	PrioLocalIP    uint16 = 1033 // also in table 52
+	PrioLocalReply uint16 = 1032
 
 	// Tables 60 to 80.
 	PrioRouter       uint16 = 1024
 	PrioFromFloating uint16 = 1025 // from an address that has a floating IP on this node
 	PrioUnproxied    uint16 = 1026 // from outside to an address that the router does not speak for
 	PrioProxied      uint16 = 1027 // from outside to one that it does
+	PrioUnrouted     uint16 = 1040 // a local IP's packet, which stays on its node
 	PrioRouteAgain   uint16 = 2    // came from inbound NAT
 	PrioRouterEcho   uint16 = 4000 // the router answers ping
 	PrioEchoPassed   uint16 = 4001 // another router answers a ping that came by way of the first
@@ -94,6 +98,7 @@ const (
 	PrioOwnCopy      uint16 = 40002 // a trunk's port gets no copy of what it sent
 	PrioLocalLimited uint16 = 40001 // the same as PrioLocal, by meter
 	PrioLocal        uint16 = 40000
+	PrioStays        uint16 = 36000 // a local IP's packet, for no port of its node
 	PrioSplit        uint16 = 35000 // what a tunnel brought goes into no tunnel
 	PrioUnicast      uint16 = 32768
 	PrioMulticast    uint16 = 16400

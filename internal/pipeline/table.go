@@ -64,6 +64,7 @@ const (
 	EgressSource   TableID = 44
 	EgressDrop     TableID = 45
 	LBMember       TableID = 51
+	LocalNew       TableID = 52
 	RouteLookup    TableID = 61
 	PacketSize     TableID = 62
 	IngressState   TableID = 91
