@@ -3,10 +3,12 @@
 package southbound
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"nagare/internal/flow"
 	"nagare/internal/model"
@@ -152,4 +154,80 @@ func counted(s *openflow.FlowStats) (f CountedFlow, err error) {
 		return f, fmt.Errorf("table %d: actions that the switch dumped: %w", s.Table, err)
 	}
 	return f, nil
+}
+
+// CountedGroup is a group as a switch holds it.
+type CountedGroup struct {
+	flow.Group
+	openflow.GroupStats
+}
+
+// SwitchGroups gives the groups of a node's switch in order; of one alone, or of all with openflow.GroupAll. A group of a form that
+// is not understood here has no buckets.
+func (h *Hub) SwitchGroups(ctx context.Context, id model.NodeID, group uint32) (out []CountedGroup, err error) {
+	err = h.Inspect(ctx, id, func(ctx context.Context, c *openflow.Conn) error {
+		descs, err := c.DumpGroups(ctx) // OpenFlow 1.3 cannot ask for one
+		if err != nil {
+			return err
+		}
+		stats, err := c.GroupStats(ctx, group)
+		if err != nil {
+			return err
+		}
+		counts := map[uint32]openflow.GroupStats{}
+		for _, s := range stats {
+			counts[s.ID] = s
+		}
+		for _, d := range descs {
+			s, ok := counts[d.ID]
+			if !ok {
+				continue
+			}
+			g, err := flow.WireGroup(d)
+			if err != nil {
+				g = flow.Group{ID: d.ID, Type: flow.GroupType(d.Type)}
+			}
+			out = append(out, CountedGroup{g, s})
+		}
+		return nil
+	})
+	slices.SortFunc(out, func(a, b CountedGroup) int { return cmp.Compare(a.Group.ID, b.Group.ID) })
+	return out, err
+}
+
+// CountedMeter is a meter as a switch holds it.
+type CountedMeter struct {
+	flow.Meter
+	openflow.MeterStatistics
+}
+
+// SwitchMeters gives the meters of a node's switch in order; of one alone, or of all with openflow.MeterAll. Those that are not a
+// single band that drops are left out: nagare makes no others, and removes them.
+func (h *Hub) SwitchMeters(ctx context.Context, id model.NodeID, meter uint32) (out []CountedMeter, err error) {
+	err = h.Inspect(ctx, id, func(ctx context.Context, c *openflow.Conn) error {
+		configs, err := c.DumpMeters(ctx)
+		if err != nil || len(configs) == 0 {
+			return err
+		}
+		if meter != openflow.MeterAll && !slices.ContainsFunc(configs, func(m openflow.MeterConfig) bool { return m.ID == meter }) {
+			return nil // asked for what is not there, a switch answers with an error
+		}
+		stats, err := c.MeterStats(ctx, meter)
+		if err != nil {
+			return err
+		}
+		counts := map[uint32]openflow.MeterStatistics{}
+		for _, s := range stats {
+			counts[s.ID] = s
+		}
+		for _, m := range configs {
+			w, err := wireMeter(m)
+			if s, ok := counts[m.ID]; ok && err == nil {
+				out = append(out, CountedMeter{w, s})
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(out, func(a, b CountedMeter) int { return cmp.Compare(a.Meter.ID, b.Meter.ID) })
+	return out, err
 }

@@ -37,28 +37,47 @@ func TestBodiesByYanglint(t *testing.T) {
 		tables.Interfaces.Put(tx, model.InterfaceKey("h1", "tap1"), model.Interface{Node: "h1", Name: "tap1", OFPort: 3, IfaceID: "p1", Type: "tap", MAC: "fa:16:3e:00:00:01"})
 		status(modelPort(portID), "ACTIVE")(tx)
 	})
-	modules, err := filepath.Glob("../../yang/modules/*.yang")
-	if err != nil || len(modules) == 0 {
-		t.Fatal(err)
-	}
 	for _, root := range []string{"neutron:neutron", "network-topology:network-topology", "ietf-yang-library:yang-library", "ietf-yang-library:modules-state",
 		"ietf-restconf-monitoring:restconf-state"} {
-		for _, content := range []string{"config", "nonconfig", "all"} {
-			for ext, accept := range map[string]string{"json": "application/yang-data+json", "xml": "application/yang-data+xml"} {
-				a := w.do("admin", "GET", "/rests/data/"+root+"?content="+content, "", "Accept", accept)
-				if root != "neutron:neutron" && content == "config" {
-					w.refused(w.get("/rests/data/"+root+"?content=config"), 404, "data-missing")
-					continue
-				}
-				file := filepath.Join(t.TempDir(), "data."+ext)
-				if err := os.WriteFile(file, []byte(a.body), 0o600); err != nil || a.code != 200 {
-					t.Fatalf("%v %d %s", err, a.code, a.body)
-				}
-				kind := map[string]string{"config": "config", "nonconfig": "get", "all": "get"}[content]
-				out, err := exec.Command("yanglint", append([]string{"-p", "../../yang/modules", "-t", kind}, append(modules, file)...)...).CombinedOutput()
-				if err != nil || len(out) > 0 {
-					t.Errorf("%s, %s, %s: %v\n%s\n%s", root, content, ext, err, out, a.body)
-				}
+		if root != "neutron:neutron" {
+			w.refused(w.get("/rests/data/"+root+"?content=config"), 404, "data-missing")
+			w.lint(root, "nonconfig", "all")
+			continue
+		}
+		w.lint(root, "config", "nonconfig", "all")
+	}
+}
+
+// TestSwitchesByYanglint: the same of what is asked of switches.
+func TestSwitchesByYanglint(t *testing.T) {
+	w, s, _ := switchWorld(t)
+	far := host("h3", nil)
+	far.Key, far.OVSUUID = 3, "y"
+	w.commit(putHost(far))
+	s.connected["h3"] = true
+	s.links = []Link{{"h1", "h3", 3, 5}, {"h3", "h1", 5, 3}}
+	w.lint("opendaylight-inventory:nodes", "nonconfig", "all")
+	w.lint("network-topology:network-topology", "nonconfig", "all")
+}
+
+// lint has libyang judge what is answered for a root, in JSON and XML.
+func (w *world) lint(root string, contents ...string) {
+	w.t.Helper()
+	modules, err := filepath.Glob("../../yang/modules/*.yang")
+	if err != nil || len(modules) == 0 {
+		w.t.Fatal(err)
+	}
+	for _, content := range contents {
+		for ext, accept := range map[string]string{"json": "application/yang-data+json", "xml": "application/yang-data+xml"} {
+			a := w.do("admin", "GET", "/rests/data/"+root+"?content="+content, "", "Accept", accept)
+			file := filepath.Join(w.t.TempDir(), "data."+ext)
+			if err := os.WriteFile(file, []byte(a.body), 0o600); err != nil || a.code != 200 {
+				w.t.Fatalf("%v %d %s", err, a.code, a.body)
+			}
+			kind := map[string]string{"config": "config", "nonconfig": "get", "all": "get"}[content]
+			out, err := exec.Command("yanglint", append([]string{"-p", "../../yang/modules", "-t", kind}, append(modules, file)...)...).CombinedOutput()
+			if err != nil || len(out) > 0 {
+				w.t.Errorf("%s, %s, %s: %v\n%s\n%s", root, content, ext, err, out, a.body)
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"nagare/internal/api/jsonbody"
 	"nagare/internal/yang"
@@ -28,6 +29,14 @@ func (c *call) read(path []string, want content) error {
 	}
 	if len(path) == 0 {
 		return unsupported("the whole data store is not given out at once; name a module, such as neutron:neutron")
+	}
+	if strings.HasPrefix(path[0], inventoryModule+":") && ch.want != config {
+		select {
+		case c.looks <- struct{}{}:
+			defer func() { <-c.looks }()
+		default:
+			return errLooking
+		}
 	}
 	v := &view{Config: &c.cfg, ctx: c.r.Context(), r: c.cfg.Store.Snapshot(), want: ch.want, base: c.base()}
 	t, err := c.find(v, path)

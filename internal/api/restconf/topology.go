@@ -31,20 +31,25 @@ const (
 
 // addTopology adds the sources below network-topology:network-topology.
 func (t *tree) addTopology() {
-	topologies := []string{netvirtTopology, ovsdbTopology}
+	topologies := func(v *view) []string {
+		if v.Switches == nil {
+			return []string{netvirtTopology, ovsdbTopology}
+		}
+		return []string{flowTopology, netvirtTopology, ovsdbTopology}
+	}
 	topology := func(id string) *yang.Data { return t.entry(topologyPath).Leaf("topology-id", id) }
 	t.add(topologyPath, source{has: nonconfig,
-		all: func(*view, []string) iter.Seq[*yang.Data] {
+		all: func(v *view, _ []string) iter.Seq[*yang.Data] {
 			return func(yield func(*yang.Data) bool) {
-				for _, id := range topologies {
+				for _, id := range topologies(v) {
 					if !yield(topology(id)) {
 						return
 					}
 				}
 			}
 		},
-		one: func(_ *view, keys []string) *yang.Data {
-			if !slices.Contains(topologies, keys[0]) {
+		one: func(v *view, keys []string) *yang.Data {
+			if !slices.Contains(topologies(v), keys[0]) {
 				return nil
 			}
 			return topology(keys[0])
@@ -52,6 +57,9 @@ func (t *tree) addTopology() {
 	t.add(nodePath, source{has: nonconfig,
 		all: func(v *view, above []string) iter.Seq[*yang.Data] {
 			return func(yield func(*yang.Data) bool) {
+				if above[0] == flowTopology {
+					t.flowNodes(v)(yield)
+				}
 				if above[0] != ovsdbTopology {
 					return
 				}
@@ -63,6 +71,9 @@ func (t *tree) addTopology() {
 			}
 		},
 		one: func(v *view, keys []string) *yang.Data {
+			if keys[0] == flowTopology {
+				return t.flowNode(v, keys[1])
+			}
 			n, bridge, ok := v.topologyNode(v.r, keys)
 			switch {
 			case !ok:
@@ -75,6 +86,9 @@ func (t *tree) addTopology() {
 	t.add(nodePath+"/termination-point", source{has: nonconfig,
 		all: func(v *view, above []string) iter.Seq[*yang.Data] {
 			return func(yield func(*yang.Data) bool) {
+				if above[0] == flowTopology {
+					t.flowPorts(v, above[1])(yield)
+				}
 				n, bridge, ok := v.topologyNode(v.r, above)
 				if !ok || !bridge {
 					return
@@ -87,6 +101,9 @@ func (t *tree) addTopology() {
 			}
 		},
 		one: func(v *view, keys []string) *yang.Data {
+			if keys[0] == flowTopology {
+				return t.flowPort(v, keys[1], keys[2])
+			}
 			n, bridge, ok := v.topologyNode(v.r, keys)
 			if !ok || !bridge {
 				return nil
@@ -97,6 +114,7 @@ func (t *tree) addTopology() {
 			}
 			return t.portOfBridge(&i)
 		}})
+	t.addLinks()
 }
 
 // connected reports whether the topology has a node: OpenDaylight's shows whoever has a session.
