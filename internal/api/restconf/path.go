@@ -37,6 +37,7 @@ var (
 		routes: []route{
 			{first: "data", methods: writers, writes: true, serve: (*call).data},
 			{first: "operations", methods: callers, serve: (*call).operations},
+			{first: "streams", methods: readers, serve: (*call).eventStream},
 			{first: "yang-library-version", methods: readers, serve: (*call).version},
 			{first: "yang", methods: readers, serve: (*call).module},
 		}}

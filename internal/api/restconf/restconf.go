@@ -40,8 +40,6 @@ type Config struct {
 	Ready func() bool
 	// Online says whether a node has a session, for the topology; nil: a node counts until it is lost.
 	Online func(model.NodeID) bool
-	// Switches are asked for what they hold; nil: there are none in the inventory, and no links.
-	Switches Switches
 	// Objects are Neutron's, as the northbound has them.
 	Objects Objects
 	// Profile is "standard" or "classic": what a derived host configuration offers.
@@ -57,6 +55,8 @@ type Config struct {
 	MaxSubscribers int           // default 1024
 	MaxPending     int           // bytes that may wait for one of them; default 4 MiB
 	WriteTimeout   time.Duration // of one frame; default 10 s
+	MaxStreams     int           // that clients created and that may be there at once; default 1024
+	StreamLifetime time.Duration // of one that nobody uses; default 1 h
 	TokenLifetime  time.Duration // between the answer that names a stream's location and the web socket's opening; default 1 min
 }
 
@@ -64,9 +64,10 @@ type Config struct {
 type Server struct {
 	cfg     Config
 	tree    *tree
-	looks   chan struct{} // full while as many as may are asking switches
 	streams *streams
 	hub     *hub
+
+	notifier *notifier
 }
 
 // New returns a server.
@@ -92,16 +93,23 @@ func New(cfg Config) *Server {
 	if cfg.WriteTimeout == 0 {
 		cfg.WriteTimeout = 10 * time.Second
 	}
+	if cfg.MaxStreams == 0 {
+		cfg.MaxStreams = 1024
+	}
+	if cfg.StreamLifetime == 0 {
+		cfg.StreamLifetime = time.Hour
+	}
 	if cfg.TokenLifetime == 0 {
 		cfg.TokenLifetime = time.Minute
 	}
-	s := &Server{cfg: cfg, streams: newStreams(), hub: newHub(), looks: make(chan struct{}, maxLooks)}
+	s := &Server{cfg: cfg, streams: newStreams(), hub: newHub()}
 	s.tree = newTree()
 	s.tree.addNeutron()
 	s.tree.addTopology()
-	s.tree.addInventory()
 	s.tree.addLibrary()
-	s.tree.addMonitoring(nil)
+	s.tree.addMonitoring(s.tree.addStreams(oldestLogged))
+	s.tree.addFeeds()
+	s.notifier = newNotifier(s.tree, &s.cfg)
 	return s
 }
 

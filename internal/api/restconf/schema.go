@@ -48,10 +48,13 @@ type tree struct {
 	schema  *yang.Schema
 	sources map[*yang.Node]*source
 	holds   map[*yang.Node]bool // containers and lists in which there are others with sources
+	feeds   map[string]*feeds   // what changes with the records of a table, by its name
+	told    map[*yang.Node]bool // sources of whose changes subscribers are told
 }
 
 func newTree() *tree {
-	t := &tree{schema: yang.Served(), sources: map[*yang.Node]*source{}, holds: map[*yang.Node]bool{}}
+	t := &tree{schema: yang.Served(), sources: map[*yang.Node]*source{}, holds: map[*yang.Node]bool{},
+		feeds: map[string]*feeds{}, told: map[*yang.Node]bool{}}
 	t.holds[t.schema.Top] = true
 	return t
 }

@@ -20,7 +20,8 @@ import (
 type hub struct {
 	mu      sync.Mutex
 	open    bool // Run is running
-	members map[*subscriber]struct{}
+	members map[form]map[*subscriber]struct{}
+	count   int
 	frames  uint64
 	stalled uint64
 	told    uint64
@@ -32,6 +33,7 @@ type Stats struct {
 	Subscribers int    // now
 	Frames      uint64 // handed to them, each counted once for each
 	Stalled     uint64 // subscribers that were given up because they did not read
+	Lagged      uint64 // how often a subscriber was too slow and had to catch up
 	Told        uint64 // the newest state (store.Snapshot.Seq) whose changes were handed to them
 }
 
@@ -40,10 +42,13 @@ func (s *Server) Stats() Stats {
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return Stats{Subscribers: len(h.members), Frames: h.frames, Stalled: h.stalled, Told: h.told}
+	n := s.notifier
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return Stats{Subscribers: h.count + n.members, Frames: h.frames + n.frames, Stalled: h.stalled, Lagged: n.lagged, Told: h.told}
 }
 
-func newHub() *hub { return &hub{members: map[*subscriber]struct{}{}} }
+func newHub() *hub { return &hub{members: map[form]map[*subscriber]struct{}{}} }
 
 // form is what a subscriber gets; those of one form share the bytes of each frame.
 type form struct {
@@ -65,17 +70,22 @@ type subscriber struct {
 }
 
 // join adds a subscriber, and begins with what it may have missed; it fails if there are too many or nobody would tell it anything.
-func (h *hub) join(f form, cfg *Config) (*subscriber, error) {
+// Others are the subscribers that this hub does not know of.
+func (h *hub) join(f form, cfg *Config, others int) (*subscriber, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case !h.open:
 		return nil, errNotReady
-	case len(h.members) >= cfg.MaxSubscribers:
+	case h.count+others >= cfg.MaxSubscribers:
 		return nil, errBusy
 	}
 	s := &subscriber{form: f, limit: cfg.MaxPending, wake: make(chan struct{}, 1)}
-	h.members[s] = struct{}{}
+	if h.members[f] == nil {
+		h.members[f] = map[*subscriber]struct{}{}
+	}
+	h.members[f][s] = struct{}{}
+	h.count++
 	if f.path == portsStream.path {
 		now := cfg.Now()
 		for _, frame := range frames(h.lately.changes(cfg, cfg.Store.Snapshot(), now), f, now) {
@@ -86,10 +96,20 @@ func (h *hub) join(f form, cfg *Config) (*subscriber, error) {
 	return s, nil
 }
 
+// size is how many listen.
+func (h *hub) size() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.count
+}
+
 func (h *hub) leave(s *subscriber) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.members, s)
+	if delete(h.members[s.form], s); len(h.members[s.form]) == 0 {
+		delete(h.members, s.form)
+	}
+	h.count--
 }
 
 // begin opens the hub at a state.
@@ -112,8 +132,10 @@ func (h *hub) end(why string) {
 func (h *hub) endAll(why string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for s := range h.members {
-		s.end(why)
+	for _, members := range h.members {
+		for s := range members {
+			s.end(why)
+		}
 	}
 }
 
@@ -122,18 +144,15 @@ func (h *hub) tell(changes []change, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lately.add(changes, now)
-	made := map[form][][]byte{}
-	for s := range h.members {
-		ready, ok := made[s.form]
-		if !ok {
-			ready = frames(changes, s.form, now)
-			made[s.form] = ready
-		}
-		for _, f := range ready {
-			h.frames++
-			if !s.offer(f) {
-				h.stalled++
-				break
+	for f, members := range h.members {
+		ready := frames(changes, f, now)
+		for s := range members {
+			for _, msg := range ready {
+				h.frames++
+				if !s.offer(msg) {
+					h.stalled++
+					break
+				}
 			}
 		}
 	}
@@ -209,16 +228,19 @@ func (c *call) socket(path []string) error {
 	if err != nil {
 		return malformed("stream name: %v", err)
 	}
+	if sub := c.streams.find(name); sub != nil {
+		return c.dataSocket(sub)
+	}
 	st, ok := parseStream(name)
 	if !ok {
 		return errToken
 	}
-	leaves, ok := c.streams.redeem(st, c.r.URL.Query().Get("token"), c.cfg.Now())
+	leaves, ok := c.streams.redeem(st.name(), c.r.URL.Query().Get("token"), c.cfg.Now())
 	if !ok {
 		return errToken
 	}
 	// Before the client hears that the socket is open, so that it misses nothing that it does next.
-	s, err := c.hub.join(form{st, leaves}, &c.cfg)
+	s, err := c.hub.join(form{st, leaves}, &c.cfg, c.notifier.size())
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 package restconf
 
 import (
+	"container/list"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -71,15 +72,18 @@ func canonical(path string) (string, bool) {
 	return path, slices.Contains(watched, path)
 }
 
-// streams are those that were created, and the key of locations' tokens. That of ports is there from the start.
+// streams are those that were created, and the key of locations' tokens. That of ports is there from the start. Those of other data
+// (registry.go) are more than a few, and forgotten if nobody uses them.
 type streams struct {
 	mu      sync.Mutex
 	created map[stream]bool
 	key     [32]byte
+	data    map[string]*list.Element // *subscribed by the stream's name
+	used    *list.List               // the one that was unused for longest first
 }
 
 func newStreams() *streams {
-	s := &streams{created: map[stream]bool{portsStream: true}}
+	s := &streams{created: map[stream]bool{portsStream: true}, data: map[string]*list.Element{}, used: list.New()}
 	rand.Read(s.key[:]) //nolint:errcheck // it never fails (crypto/rand)
 	return s
 }
@@ -98,24 +102,24 @@ func (s *streams) has(st stream) bool {
 
 // token lets its bearer open a stream until a time; leaves is odl-leaf-nodes-only. Web sockets of this client carry no
 // Authorization.
-func (s *streams) token(st stream, leaves bool, until time.Time) string {
+func (s *streams) token(name string, leaves bool, until time.Time) string {
 	b := binary.BigEndian.AppendUint64(nil, uint64(until.UnixMilli()))
 	if b = append(b, 0); leaves {
 		b[8] = 1
 	}
-	return base64.RawURLEncoding.EncodeToString(append(b, s.mac(st, b)...))
+	return base64.RawURLEncoding.EncodeToString(append(b, s.mac(name, b)...))
 }
 
-func (s *streams) mac(st stream, head []byte) []byte {
+func (s *streams) mac(name string, head []byte) []byte {
 	m := hmac.New(sha256.New, s.key[:])
 	m.Write(head)
-	m.Write([]byte(st.name()))
+	m.Write([]byte(name))
 	return m.Sum(nil)
 }
 
-func (s *streams) redeem(st stream, token string, now time.Time) (leaves, ok bool) {
+func (s *streams) redeem(name, token string, now time.Time) (leaves, ok bool) {
 	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) != 9+sha256.Size || !hmac.Equal(b[9:], s.mac(st, b[:9])) {
+	if err != nil || len(b) != 9+sha256.Size || !hmac.Equal(b[9:], s.mac(name, b[:9])) {
 		return false, false
 	}
 	return b[8] == 1, now.UnixMilli() < int64(binary.BigEndian.Uint64(b))
@@ -134,27 +138,24 @@ func (c *call) operation(rest []string) error {
 	if err := modelFault(c.tree.schema.Validate(in, true, nil)); err != nil {
 		return err
 	}
-	st, err := subscription(in)
+	name, err := c.subscription(in)
 	if err != nil {
 		return err
 	}
-	c.streams.create(st)
-	return c.tell(http.StatusOK, (&yang.Data{Node: rpc.Output}).Leaf("stream-name", st.name()))
+	return c.tell(http.StatusOK, (&yang.Data{Node: rpc.Output}).Leaf("stream-name", name))
 }
 
-// subscription reads what a client wants to be told of.
-func subscription(in *yang.Data) (st stream, err error) {
+// subscription reads what a client wants to be told of, and gives the stream's name.
+func (c *call) subscription(in *yang.Data) (name string, err error) {
 	path, _ := in.Get("path")
-	var ok bool
-	if st.path, ok = canonical(path); !ok {
-		return st, invalid("path %q: changes can be subscribed of %s", path, strings.Join(watched, " and "))
-	}
 	datastore, scope := in.OrDefault("datastore"), in.OrDefault("scope")
-	if datastore != "OPERATIONAL" || scope != "SUBTREE" {
-		return st, unsupported("datastore %s with scope %s: changes can be subscribed of OPERATIONAL data, scope SUBTREE", datastore, scope)
+	st := stream{xml: in.OrDefault("notification-output-type") == "XML"}
+	var ok bool
+	if st.path, ok = canonical(path); ok && datastore == "OPERATIONAL" && scope == scopeNames[subtree] {
+		c.streams.create(st)
+		return st.name(), nil
 	}
-	st.xml = in.OrDefault("notification-output-type") == "XML"
-	return st, nil
+	return c.subscribeTo(path, datastore, scope, st.xml)
 }
 
 // streamResource serves the streams below /restconf, and where RFC 8040 has them (section 6.2): the list, and a stream's location.
@@ -169,8 +170,11 @@ func (c *call) streamResource(rest []string) error {
 	if err != nil {
 		return malformed("stream name: %v", err)
 	}
-	st, ok := parseStream(name)
-	if !ok || !c.streams.has(st) {
+	if sub := c.streams.find(name); sub != nil {
+		name = sub.name
+	} else if st, ok := parseStream(name); ok && c.streams.has(st) {
+		name = st.name()
+	} else {
 		return unknown("stream", name)
 	}
 	leaves := false
@@ -181,7 +185,7 @@ func (c *call) streamResource(rest []string) error {
 	default:
 		return invalid("odl-leaf-nodes-only %q: want true or false", v)
 	}
-	location, err := c.location(st, leaves)
+	location, err := c.location(name, leaves)
 	if err != nil {
 		return err
 	}
@@ -194,7 +198,7 @@ func (c *call) streamResource(rest []string) error {
 }
 
 // location is where the stream's web socket is: on the host that the client reached us by, which we need not know ourselves.
-func (c *call) location(st stream, leaves bool) (string, error) {
+func (c *call) location(name string, leaves bool) (string, error) {
 	scheme := "ws"
 	if c.r.TLS != nil {
 		scheme = "wss"
@@ -203,6 +207,6 @@ func (c *call) location(st stream, leaves bool) (string, error) {
 	if err != nil || c.r.Host == "" || u.Host != c.r.Host || u.Path != "/" {
 		return "", malformed("header Host %q names no host", c.r.Host)
 	}
-	token := c.streams.token(st, leaves, c.cfg.Now().Add(c.cfg.TokenLifetime))
-	return scheme + "://" + c.r.Host + "/" + st.name() + "?token=" + token, nil
+	token := c.streams.token(name, leaves, c.cfg.Now().Add(c.cfg.TokenLifetime))
+	return scheme + "://" + c.r.Host + "/" + name + "?token=" + token, nil
 }

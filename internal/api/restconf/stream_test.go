@@ -46,14 +46,13 @@ func TestSubscription(t *testing.T) {
 		code int
 		tag  string
 	}{
-		strings.Replace(plain, "neutron:neutron/ports", "neutron:neutron/networks", 1): {400, "invalid-value"}, // W2
-		strings.Replace(plain, "OPERATIONAL", "NOSUCH", 1):                             {400, "invalid-value"},
-		strings.Replace(plain, `"OPERATIONAL"`, "7", 1):                                {400, "invalid-value"},
-		strings.Replace(plain, `"JSON"`, `"YAML"`, 1):                                  {400, "invalid-value"},
-		strings.Replace(plain, "OPERATIONAL", "CONFIGURATION", 1):                      {501, "operation-not-supported"},
-		strings.Replace(plain, "SUBTREE", "BASE", 1):                                   {501, "operation-not-supported"},
-		strings.Replace(plain, `"path"`, `"nosuch"`, 1):                                {400, "unknown-element"},
-		strings.Replace(plain, `"scope"`, `"sal-remote-augment:path"`, 1):              {400, "unknown-element"},
+		strings.Replace(plain, "neutron:neutron/ports", "neutron:neutron/nosuch", 1): {400, "invalid-value"}, // W2
+		strings.Replace(plain, "OPERATIONAL", "NOSUCH", 1):                           {400, "invalid-value"},
+		strings.Replace(plain, `"OPERATIONAL"`, "7", 1):                              {400, "invalid-value"},
+		strings.Replace(plain, `"JSON"`, `"YAML"`, 1):                                {400, "invalid-value"},
+		strings.Replace(plain, "SUBTREE", "ALL", 1):                                  {400, "invalid-value"},
+		strings.Replace(plain, `"path"`, `"nosuch"`, 1):                              {400, "unknown-element"},
+		strings.Replace(plain, `"scope"`, `"sal-remote-augment:path"`, 1):            {400, "unknown-element"},
 		`{}`:                        {400, "malformed-message"},
 		`[]`:                        {400, "malformed-message"},
 		`{"input": 7}`:              {400, "malformed-message"},

@@ -6,11 +6,15 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"nagare/internal/model"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 )
+
+// sessionsEvery is how often it is asked who has a session, of which the store is not told.
+const sessionsEvery = time.Second
 
 // Run sends events to the subscribers until ctx ends. Web sockets open while it runs and close when it ends. It returns nil.
 //
@@ -23,16 +27,32 @@ func (s *Server) Run(ctx context.Context) error {
 		return nil //nolint:nilerr // it is ctx's
 	}
 	s.hub.begin(before, s.cfg.Now())
+	s.notifier.begin(before)
 	defer s.hub.end("the server stops")
+	defer s.notifier.end("the server stops")
+	sessions := time.NewTicker(sessionsEvery)
+	defer sessions.Stop()
 	for {
-		now, ch, err := w.Next(ctx)
-		if err != nil {
-			return nil //nolint:nilerr // it is ctx's
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sessions.C:
+			s.notifier.sessions()
+			continue
+		case <-w.C():
+		}
+		now, ch, ok := w.Take()
+		if !ok {
+			continue
 		}
 		if ch.All {
 			s.hub.endAll("more has changed than can be told; read anew")
-		} else if changes := s.changes(before, now, ch); len(changes) > 0 {
-			s.hub.tell(changes, s.cfg.Now())
+			s.notifier.lose(now)
+		} else {
+			if changes := s.changes(before, now, ch); len(changes) > 0 {
+				s.hub.tell(changes, s.cfg.Now())
+			}
+			s.notifier.step(now, ch)
 		}
 		s.hub.reached(now.Seq())
 		before = now
