@@ -15,8 +15,8 @@ import (
 	"nagare/openflow"
 )
 
-// Connection tracking zones come and go with slots, a port's and a router's (decisions 13 and 14), two with each, one for security
-// groups and one for address translation: used, then dirty when the port left, then free. A
+// Connection tracking zones come and go with slots, a port's and a router's (decisions 13 and 14), three with each, one for security
+// groups, one for address translation and one for local IPs: used, then dirty when the port left, then free. A
 // dirty zone is flushed twice, each time some time after the switch has confirmed that no flow names it any more: a barrier is
 // not the datapath, which goes on with cached flows for up to a second and may enter connections meanwhile. Only then is the
 // slot's record deleted, and with it the number free for another port.

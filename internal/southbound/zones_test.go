@@ -80,11 +80,11 @@ func TestZonesAreFlushed(t *testing.T) {
 	}
 	s.commit(func(tx *store.Txn) { alloc.DeletePort(tx, one) })
 	s.until("the number is free", func() bool { return s.slots("a") == "2:2" })
-	if got := n.flushed(); got != "34096:2 4096:2" {
+	if got := n.flushed(); got != "24094:2 34096:2 4096:2" {
 		t.Errorf("flushed %q, want the freed zones twice and nothing else", got)
 	}
-	if i := s.info("a"); i.Zones != 0 || i.Sent.ZoneFlushes != 4 {
-		s.until("counted", func() bool { i := s.info("a"); return i.Zones == 0 && i.Sent.ZoneFlushes == 4 })
+	if i := s.info("a"); i.Zones != 0 || i.Sent.ZoneFlushes != 6 {
+		s.until("counted", func() bool { i := s.info("a"); return i.Zones == 0 && i.Sent.ZoneFlushes == 6 })
 	}
 
 	// Away and back: the node has the port in a new slot, while the old one is cleaned.
@@ -97,7 +97,7 @@ func TestZonesAreFlushed(t *testing.T) {
 		}
 	})
 	s.until("both left places cleaned", func() bool { return s.slots("a") == "3:2" && s.slots("b") == "" })
-	if got := n.flushed(); got != "34096:2 34097:2 4096:2 4097:2" {
+	if got := n.flushed(); got != "24094:2 24095:2 34096:2 34097:2 4096:2 4097:2" {
 		t.Errorf("flushed %q, want nothing of the zone in use", got)
 	}
 
@@ -148,7 +148,7 @@ func TestZonesWaitForConfirmation(t *testing.T) {
 	n.flushOnce()
 	n.sw.Silence(false)
 	n.sw.Drop() // what it swallowed it will never answer
-	s.until("flushed once", func() bool { return n.flushed() == "34096:1 4096:1" })
+	s.until("flushed once", func() bool { return n.flushed() == "24094:1 34096:1 4096:1" })
 	s.stop() // between the first flush and the second
 	n.newSession()
 	if got := s.slots("a"); got != "1:1!" {
@@ -159,7 +159,7 @@ func TestZonesWaitForConfirmation(t *testing.T) {
 		t.Fatal(err)
 	}
 	again.until("free", func() bool { return again.slots("a") == "" })
-	if got := n.flushed(); got != "34096:3 4096:3" {
+	if got := n.flushed(); got != "24094:3 34096:3 4096:3" {
 		t.Errorf("flushed %q, want twice more by the next process", got)
 	}
 }
@@ -172,10 +172,10 @@ func TestZonesOfASession(t *testing.T) {
 	n.flushOnce()
 	s.commit(func(tx *store.Txn) { network(tx); put(t, tx, vm(one, "a", 3)) })
 	s.commit(func(tx *store.Txn) { alloc.DeletePort(tx, one) })
-	s.until("flushed once", func() bool { return n.flushed() == "34096:1 4096:1" })
+	s.until("flushed once", func() bool { return n.flushed() == "24094:1 34096:1 4096:1" })
 	n.newSession()
 	s.until("free", func() bool { return s.slots("a") == "" })
-	if got := n.flushed(); got != "34096:3 4096:3" {
+	if got := n.flushed(); got != "24094:3 34096:3 4096:3" {
 		t.Errorf("flushed %q, want once by the first session and twice by the second", got)
 	}
 }
@@ -237,7 +237,7 @@ func TestZonesOnRealSwitch(t *testing.T) {
 	sw.Ofctl("add-flow", "br-fill", "table=0,udp,tp_dst=1,actions=ct(commit,zone=4096)")
 	sw.Ofctl("add-flow", "br-fill", "table=0,udp,tp_dst=2,actions=ct(commit,zone=4097)")
 	src := netip.MustParseAddr("10.0.0.9")
-	sw.Ofctl("add-flow", "br-fill", "table=0,udp,tp_dst=3,actions=ct(commit,zone=34096)")
+	sw.Ofctl("add-flow", "br-fill", "table=0,udp,tp_dst=3,actions=ct(commit,zone=34096),ct(commit,zone=24094)")
 	for zone := 1; zone <= 3; zone++ {
 		for i := range 3 {
 			sw.Receive("fill", fmt.Sprintf("in_port(1),eth(src=50:54:00:00:00:09,dst=50:54:00:00:00:0a),eth_type(0x0800),"+
@@ -248,7 +248,7 @@ func TestZonesOnRealSwitch(t *testing.T) {
 		return strings.Count(sw.Appctl("dpctl/dump-conntrack", "dummy@ovs-dummy"), fmt.Sprintf("zone=%d", zone))
 	}
 	if err := ovstest.Poll(patience, func() error {
-		if entries(4096) != 3 || entries(4097) != 3 || entries(34096) != 3 {
+		if entries(4096) != 3 || entries(4097) != 3 || entries(34096) != 3 || entries(24094) != 3 {
 			return errors.New("not filled yet: " + sw.Appctl("dpctl/dump-conntrack", "dummy@ovs-dummy"))
 		}
 		return nil
@@ -258,12 +258,12 @@ func TestZonesOnRealSwitch(t *testing.T) {
 	s.stop() // a restart flushes nothing that is in use
 	again := newSiteWith(t, reopen(t, s.st), s.ovsdbPort, s.ofPort, quick)
 	again.synced(1)
-	if got := []int{entries(4096), entries(4097), entries(34096)}; !slices.Equal(got, []int{3, 3, 3}) {
+	if got := []int{entries(4096), entries(4097), entries(34096), entries(24094)}; !slices.Equal(got, []int{3, 3, 3, 3}) {
 		t.Errorf("connections after a restart: %v", got)
 	}
 	again.commit(func(tx *store.Txn) { alloc.DeletePort(tx, one) })
 	again.until("free", func() bool { return again.slots("controller") == "2:2" })
-	if got := []int{entries(4096), entries(4097), entries(34096)}; !slices.Equal(got, []int{0, 3, 0}) {
+	if got := []int{entries(4096), entries(4097), entries(34096), entries(24094)}; !slices.Equal(got, []int{0, 3, 0, 0}) {
 		t.Errorf("connections in the zones: %v, want 0, 3 and 0", got)
 	}
 }
