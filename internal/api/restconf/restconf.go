@@ -40,6 +40,8 @@ type Config struct {
 	Ready func() bool
 	// Online says whether a node has a session, for the topology; nil: a node counts until it is lost.
 	Online func(model.NodeID) bool
+	// Switches are asked for what they hold; nil: there are none in the inventory, and no links.
+	Switches Switches
 	// Objects are Neutron's, as the northbound has them.
 	Objects Objects
 	// Profile is "standard" or "classic": what a derived host configuration offers.
@@ -64,6 +66,7 @@ type Config struct {
 type Server struct {
 	cfg     Config
 	tree    *tree
+	looks   chan struct{} // full while as many as may are asking switches
 	streams *streams
 	hub     *hub
 
@@ -102,10 +105,11 @@ func New(cfg Config) *Server {
 	if cfg.TokenLifetime == 0 {
 		cfg.TokenLifetime = time.Minute
 	}
-	s := &Server{cfg: cfg, streams: newStreams(), hub: newHub()}
+	s := &Server{cfg: cfg, streams: newStreams(), hub: newHub(), looks: make(chan struct{}, maxLooks)}
 	s.tree = newTree()
 	s.tree.addNeutron()
 	s.tree.addTopology()
+	s.tree.addInventory()
 	s.tree.addLibrary()
 	s.tree.addMonitoring(s.tree.addStreams(oldestLogged))
 	s.tree.addFeeds()
