@@ -127,7 +127,8 @@ func matrixWorld(t *testing.T) (*world, map[string][]cell) {
 		add("address_scope", labels[i], "address-scopes", s, first(`"ip_version":4`), `"name":"x"`)
 		p := lend("subnetpool", w.pool(who, fmt.Sprintf(`"prefixes":["10.%d.0.0/16"],"default_prefixlen":24`, 64+i)))
 		add("subnetpool", labels[i], "subnetpools", p, first(`"name":"x","prefixes":["10.192.0.0/10"]`), `"description":"x"`,
-			"add_prefixes", `{"prefixes":["10.200.0.0/16"]}`, "remove_prefixes", fmt.Sprintf(`{"prefixes":["10.%d.0.0/16"]}`, 64+i))
+			"add_prefixes", `{"prefixes":["10.200.0.0/16"]}`, "remove_prefixes", fmt.Sprintf(`{"prefixes":["10.%d.0.0/16"]}`, 64+i),
+			"onboard_network_subnets", `{"network_id":"`+own+`"}`)
 		add("subnet", labels[i]+" pool", "subnets", "", `"network_id":"`+cells["network"][4].id+`","ip_version":4,"subnetpool_id":"`+p+`"`, "")
 		q := lend("qos_policy", w.make("admin", "qos/policies", "policy", fmt.Sprintf(`"name":"q","project_id":%q`, people[who].ProjectID)))
 		add("policy", labels[i], "qos/policies", q, first(`"name":"x"`), `"description":"x"`)

@@ -62,7 +62,7 @@ func init() {
 		shares: "subnetpool",
 		create: owner, change: owner, remove: owner,
 		build: buildPool, update: updatePool, delete: deletePool,
-		actions: map[string]func(*request, string) error{"add_prefixes": addPrefixes, "remove_prefixes": removePrefixes},
+		actions: map[string]func(*request, string) error{"add_prefixes": addPrefixes, "remove_prefixes": removePrefixes, "onboard_network_subnets": onboardSubnets},
 		attrs: append(stdAttrs(func(p *model.SubnetPool) string { return string(p.ID) }, func(p *model.SubnetPool) *model.Std { return &p.Std }, true),
 			[]Attr[model.SubnetPool]{
 				{Name: "prefixes", Get: func(_ *view, p *model.SubnetPool) any { return prefixTexts(p.Prefixes) }, Parse: poolPrefixes, Post: true, Put: true, Required: true, NoSort: true},
@@ -192,11 +192,8 @@ func badPrefixes(format string, args ...any) *Error {
 }
 
 func updatePool(w *work, p model.SubnetPool, in *values) (model.SubnetPool, error) {
-	if p.Scope != "" && !w.admin {
-		if a, ok := tables.AddressScopes.Get(w.tx, p.Scope); ok && !w.mine(a.Project) {
-			return p, fail(http.StatusBadRequest, "IllegalSubnetPoolUpdate",
-				"Illegal subnetpool update : subnetpool %s cannot be updated when associated with shared address scope %s.", p.ID, a.ID)
-		}
+	if err := w.checkSharedScope(&p); err != nil {
+		return p, err
 	}
 	if in.asked("name") && get[string](in, "name") == "" {
 		return p, badRequest("Invalid input for name. Reason: '' Blank strings are not permitted.")
@@ -207,6 +204,22 @@ func updatePool(w *work, p model.SubnetPool, in *values) (model.SubnetPool, erro
 		}
 	}
 	return p, w.takePool(&p, in)
+}
+
+func badPoolUpdate(format string, args ...any) *Error {
+	e := fail(http.StatusBadRequest, "IllegalSubnetPoolUpdate", format, args...)
+	e.Message = "Illegal subnetpool update : " + e.Message + "."
+	return e
+}
+
+// checkSharedScope: what is in somebody else's scope is not changed.
+func (w *work) checkSharedScope(p *model.SubnetPool) error {
+	if p.Scope != "" && !w.admin {
+		if a, ok := tables.AddressScopes.Get(w.tx, p.Scope); ok && !w.mine(a.Project) {
+			return badPoolUpdate("subnetpool %s cannot be updated when associated with shared address scope %s", p.ID, a.ID)
+		}
+	}
+	return nil
 }
 
 // growPool gives a pool other prefixes, which cover at least what it had.
