@@ -86,6 +86,8 @@ var layers = []layer{
 	{pkg: "internal/api/restconf", may: []string{"internal/model", "internal/store", "internal/tables", "internal/identity", "internal/api/jsonbody", "internal/yang",
 		"internal/flow", "internal/flowtree"},
 		reason: "shows the store by YANG modules and tells of its changes; Neutron's objects, and whether a node is connected, come from whoever mounts it"},
+	{pkg: "internal/api/restconf/gen", may: []string{"internal/api/restconf"},
+		reason: "writes docs/model.md from the modules and sources"},
 	{pkg: "internal/api/odl", may: []string{"internal/model", "internal/store", "internal/tables", "internal/alloc",
 		"internal/identity", "internal/api/jsonbody"},
 		reason: "another adapter: what another Neutron wants becomes the same objects; it knows neither our own Neutron API nor a switch"},

@@ -85,6 +85,9 @@ func (l *loader) module(m *goyang.Module, text string) {
 	if m.Prefix != nil {
 		out.Prefix = m.Prefix.Name
 	}
+	if m.Description != nil {
+		out.Description = m.Description.Name
+	}
 	for _, r := range m.Revision {
 		out.Revision = max(out.Revision, r.Name)
 	}

@@ -21,13 +21,14 @@ type Schema struct {
 
 // Module is one module.
 type Module struct {
-	Name      string
-	Revision  string // YYYY-MM-DD, the newest
-	Namespace string
-	Prefix    string
-	Source    string // its text
-	Imports   []string
-	Implement bool // it has data nodes, rpcs, notifications or augments; others only lend types and groupings
+	Name        string
+	Revision    string // YYYY-MM-DD, the newest
+	Namespace   string
+	Prefix      string
+	Source      string // its text
+	Imports     []string
+	Description string
+	Implement   bool // it has data nodes, rpcs, notifications or augments; others only lend types and groupings
 }
 
 // Kind is what a data node is.
@@ -77,6 +78,9 @@ type Case struct {
 }
 
 type choice struct{ name string }
+
+// Choice is the name of the choice that a case belongs to.
+func (c Case) Choice() string { return c.choice.name }
 
 // Must is a condition on a node, in XPath.
 type Must struct {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package restconf serves the part of OpenDaylight's RESTCONF that networking-odl and DevStack use: host configurations,
-// features, statuses of ports, the topology of switches, and data-change subscriptions over a web socket. Both dialects are
+// Package restconf serves what there is as data of OpenDaylight's models: Neutron's objects and their statuses, host configurations and
+// features, topologies, what switches hold, and their changes over server-sent events and web sockets. Both dialects of RESTCONF are
 // spoken: /restconf (draft-bierman-netconf-restconf-02) and /rests (RFC 8040), each with its names and error bodies.
 //
 // What there is is said by YANG modules (internal/yang) and one table of sources: where the entries of a list come from (schema.go). Paths,
 // dialects, parameters and forms know no resource. Nothing is kept here but the subscribers: every answer comes from the store's newest
-// snapshot, entry by entry, and events from its changes.
+// snapshot, entry by entry, and events from its changes. What switches hold is asked of them while the answer is written (switches.go).
 //
 // Invariants: while not ready every path answers 503, never 400 or 404, which make clients give up for good. An event names what
 // the store holds: a port's ACTIVE is sent after its status was committed, which is after its switch's barrier. A subscriber
@@ -15,6 +15,8 @@
 //
 // Callers: internal/app mounts the Handler and runs its loop.
 package restconf
+
+//go:generate go run ./gen ../../../docs/model.md
 
 import (
 	"log/slog"
