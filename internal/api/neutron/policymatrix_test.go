@@ -183,6 +183,7 @@ func matrixWorld(t *testing.T) (*world, map[string][]cell) {
 	groupCells(w, add)
 	proxyCells(w, add)
 	logCells(w, add)
+	localCells(w, add)
 	return w, cells
 }
 

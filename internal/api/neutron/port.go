@@ -173,7 +173,7 @@ func portStatus(v *view, p *model.Port) any {
 		return s.Status
 	}
 	switch {
-	case p.DeviceOwner == model.OwnerFloatingIP:
+	case p.DeviceOwner == model.OwnerFloatingIP, p.DeviceOwner == model.OwnerLocalIP:
 		return statusNone
 	case p.IsRouterInterface() && p.AdminStateUp && v.serves(p):
 		return model.StatusActive // it is on every node that needs it, and nothing is plugged for it
@@ -405,9 +405,10 @@ func deletePort(w *work, p model.Port) error {
 	return nil
 }
 
-// dropPort removes a port, gives its addresses back, frees its floating IPs and forgets its status.
+// dropPort removes a port, gives its addresses back, frees its floating IPs and local IPs and forgets its status.
 func (w *work) dropPort(p model.Port) {
 	w.disassociate(&p, nil)
+	w.dropLocalIPPorts(p.ID)
 	for _, f := range p.FixedIPs {
 		if s, ok := tables.Subnets.Get(w.tx, f.Subnet); ok {
 			alloc.ReleaseAddress(w.tx, s, f.Addr)

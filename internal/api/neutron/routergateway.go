@@ -256,12 +256,14 @@ func (a *API) placeGateways(ctx context.Context, ids []model.RouterID) error {
 	return err
 }
 
-// serves reports whether a port is one that a router or a floating IP uses, so that it is not changed or removed as a port.
+// serves reports whether a port is one that a router, a floating IP or a local IP uses, so that it is not changed or removed as a port.
 func (v *view) serves(p *model.Port) bool {
 	ok := false
 	switch {
 	case p.DeviceOwner == model.OwnerFloatingIP:
 		_, ok = tables.FloatingIPs.Get(v.r, model.FloatingIPID(p.DeviceID))
+	case p.DeviceOwner == model.OwnerLocalIP:
+		_, ok = tables.LocalIPs.Get(v.r, model.LocalIPID(p.DeviceID))
 	case isRouterPort(&p.PortPlane):
 		_, ok = tables.Routers.Get(v.r, model.RouterID(p.DeviceID))
 	}
@@ -271,10 +273,10 @@ func (v *view) serves(p *model.Port) bool {
 // servedAttrs are what the port API does not change of such a port.
 var servedAttrs = []string{"device_id", "device_owner", "binding:host_id", "port_security_enabled", "security_groups", "allowed_address_pairs"}
 
-// checkServed refuses to make a port a router's or a floating IP's by hand: it would be there unchecked.
+// checkServed refuses to make a port a router's, a floating IP's or a local IP's by hand: it would be there unchecked.
 func (w *work) checkServed(p *model.Port) error {
 	if w.serves(p) {
-		return fail(http.StatusBadRequest, "BadRequest", "Bad port request: device %s is a router or a floating IP; attach the port to it by add_router_interface or its own attributes.", p.DeviceID)
+		return fail(http.StatusBadRequest, "BadRequest", "Bad port request: device %s is a router, a floating IP or a local IP; attach the port to it by add_router_interface or its own attributes.", p.DeviceID)
 	}
 	return nil
 }
@@ -283,7 +285,7 @@ func (w *work) checkServed(p *model.Port) error {
 // address on its subnets.
 func (w *work) checkServedUpdate(p *model.Port, in *values) error {
 	attrs := servedAttrs
-	if p.DeviceOwner == model.OwnerFloatingIP || p.DeviceOwner == model.OwnerRouterGateway {
+	if !isRouterPort(&p.PortPlane) || p.DeviceOwner == model.OwnerRouterGateway {
 		attrs = append([]string{"fixed_ips"}, attrs...)
 	}
 	for _, a := range attrs {
@@ -309,7 +311,7 @@ func (w *work) checkServedUpdate(p *model.Port, in *values) error {
 				continue
 			}
 		}
-		return conflict("ServicePortInUse", "Port %s cannot be changed so via the port API: it has device owner %s, and %s is set by its router or floating IP.", p.ID, p.DeviceOwner, a)
+		return conflict("ServicePortInUse", "Port %s cannot be changed so via the port API: it has device owner %s, and %s is set by its router, floating IP or local IP.", p.ID, p.DeviceOwner, a)
 	}
 	return nil
 }

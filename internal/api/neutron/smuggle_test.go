@@ -50,6 +50,7 @@ func foreigners(w *world) []foreigner {
 		foreign(rbacPolicies, "rbac-policies", w.grant("admin", "network", net, "access_as_shared", "p-x")),
 		foreign(trunks, "trunks", w.make("admin", "trunks", "trunk", `"port_id":"`+w.port("admin", net, "")+`"`)),
 		foreign(qosPolicies, "qos/policies", q),
+		foreign(localIPs, "local-ips", w.make("admin", "local-ips", "local_ip", `"network_id":"`+net+`"`)),
 	}
 	return out
 }
