@@ -29,6 +29,7 @@ func inOrder(d *yang.Data, list, key string) []*yang.Data {
 type reader struct {
 	node  string
 	proto uint64 // IP protocol of the match, 0 if it has none
+	seen  *scene // what is known of the packets; nil in groups, of which a switch asks nothing
 }
 
 func (r reader) actions(d *yang.Data) (out []flow.Act, err error) {
@@ -44,6 +45,11 @@ func (r reader) actions(d *yang.Data) (out []flow.Act, err error) {
 		a, err := r.action(e)
 		if err != nil {
 			return nil, err
+		}
+		if r.seen != nil {
+			if why := r.seen.do(a); why != "" {
+				return nil, invalid(e, "%s", why)
+			}
 		}
 		if size += len(a.AppendTo(nil)); size > 30000 {
 			return nil, invalid(e, "the actions up to here have more than 30000 bytes")

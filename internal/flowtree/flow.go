@@ -64,7 +64,7 @@ func ReadFlow(d *yang.Data, node string, table uint8) (flow.Flow, error) {
 	if f.Match, err = readMatch(at(d, "match"), node); err != nil {
 		return f, err
 	}
-	r := reader{node: node}
+	r := reader{node: node, seen: sceneOf(f.Match)}
 	if t, ok := f.Match.Find(openflow.FieldIPProto); ok {
 		r.proto = t.Uint()
 	}

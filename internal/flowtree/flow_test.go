@@ -74,9 +74,9 @@ func TestSaid(t *testing.T) {
 			`table=3,priority=32768,ct_state=+est+trk,reg0=0x1,tun_src=10.0.0.1 actions=drop`},
 		{`{"match": {"ethernet-match": {"ethernet-type": {"type": 2048}}, "nagare-inventory:field": [{"name": "nw_ttl", "value": "1"}, {"name": "nw_frag", "value": "later"}]}}`,
 			`table=3,priority=32768,ip,nw_ttl=1,nw_frag=later actions=drop`},
-		{`{"instructions": {"instruction": [{"order": 5, "go-to-table": {"table_id": 9}}, {"order": 2, "write-metadata": {"metadata": "1"}}, {"order": 1, "clear-actions": {}}, {"order": 3, "meter": {"meter-id": 4}},
+		{`{"match": {"ethernet-match": {"ethernet-type": {"type": 34525}}}, "instructions": {"instruction": [{"order": 5, "go-to-table": {"table_id": 9}}, {"order": 2, "write-metadata": {"metadata": "1"}}, {"order": 1, "clear-actions": {}}, {"order": 3, "meter": {"meter-id": 4}},
 		   {"order": 4, "write-actions": {"action": [{"order": 0, "group-action": {"group-id": 7}}]}}, {"order": 0, "apply-actions": {"action": [{"order": 1, "output-action": {"output-node-connector": "CONTROLLER", "max-length": 60}}, {"order": 0, "dec-nw-ttl": {}}]}}]}}`,
-			`table=3,priority=32768 actions=meter:4,dec_ttl,CONTROLLER:60,clear_actions,write_actions(group:7),write_metadata:0x1,goto_table:9`},
+			`table=3,priority=32768,ipv6 actions=meter:4,dec_ttl,CONTROLLER:60,clear_actions,write_actions(group:7),write_metadata:0x1,goto_table:9`},
 		{`{"instructions": {"instruction": [{"order": 0, "apply-actions": {"action": [{"order": 0, "output-action": {"output-node-connector": "openflow:7:3"}}, {"order": 1, "output-action": {"output-node-connector": "4", "max-length": 60}},
 		   {"order": 2, "output-action": {"output-node-connector": "INPORT"}}, {"order": 3, "output-action": {"output-node-connector": "normal"}}, {"order": 4, "controller-action": {}}]}}]}}`,
 			`table=3,priority=32768 actions=output:3,output:4,IN_PORT,NORMAL,CONTROLLER:65535`},
@@ -136,6 +136,11 @@ func TestRefused(t *testing.T) {
 		{apply(`{"order": 0, "nagare-inventory:ovs-action": "output:1,output:2"}`), "ovs-action"},
 		{apply(`{"order": 0, "nagare-inventory:ovs-action": "make:tea"}`), "ovs-action"},
 		{apply(`{"order": 0, "push-vlan-action": {"ethernet-type": 2048}}`), "/push-vlan-action/ethernet-type"},
+		{apply(`{"order": 0, "push-vlan-action": {}}, {"order": 1, "pop-vlan-action": {}}, {"order": 2, "pop-vlan-action": {}}`), "/action[order='2']"},
+		{apply(`{"order": 0, "dec-nw-ttl": {}}`), "/action[order='0']"},
+		{apply(`{"order": 0, "set-nw-src-action": {"ipv4-address": "10.0.0.1/32"}}`), "/action[order='0']"},
+		{apply(`{"order": 0, "nagare-inventory:ovs-action": "ct(commit,zone=1)"}`), "/action[order='0']"},
+		{apply(`{"order": 0, "nagare-inventory:ovs-action": "clone(push_vlan:0x8100,set_field:5->vlan_vid,move:NXM_OF_IP_SRC[]->NXM_NX_REG0[])"}`), "/action[order='0']"},
 	} {
 		f, err := ReadFlow(body(t, entry(t), c.body), node, 3)
 		var fault *yang.Fault

@@ -84,7 +84,7 @@ var layers = []layer{
 	{pkg: "internal/flowtree", may: []string{"internal/flow", "internal/yang", "openflow"},
 		reason: "says flows in a tree of data and reads them from it; whose flows they are, and on which switch, its callers say"},
 	{pkg: "internal/api/restconf", may: []string{"internal/model", "internal/store", "internal/tables", "internal/identity", "internal/api/jsonbody", "internal/yang",
-		"internal/flow", "internal/flowtree"},
+		"internal/flow", "internal/flowtree", "internal/pipeline", "internal/alloc", "openflow"},
 		reason: "shows the store by YANG modules and tells of its changes; Neutron's objects, and whether a node is connected, come from whoever mounts it"},
 	{pkg: "internal/api/restconf/gen", may: []string{"internal/api/restconf"},
 		reason: "writes docs/model.md from the modules and sources"},

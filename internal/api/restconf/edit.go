@@ -38,9 +38,14 @@ func (c *call) change(path []string) error {
 		return err
 	}
 	e := &edit{call: c, method: c.r.Method}
+	var keys []string
 	for i, h := range hops {
+		keys = append(keys, h.keys...)
 		if src := c.tree.sources[h.node]; src != nil && src.edit != nil && e.list == nil {
-			e.list, e.keys, e.inner = h.node, h.keys, hops[i+1:]
+			e.list, e.inner = h.node, hops[i+1:]
+			if h.keys != nil {
+				e.keys = slices.Clip(keys)
+			}
 		}
 	}
 	switch {
@@ -54,7 +59,7 @@ func (c *call) change(path []string) error {
 	case !slices.Contains(c.tree.methods(hops), e.method):
 		return c.readOnly(hops)
 	case e.list == nil: // POST to what is around such a list
-		return e.add(hops[len(hops)-1].node)
+		return e.add(hops[len(hops)-1].node, keys)
 	}
 	target := hops[len(hops)-1]
 	if e.method == http.MethodPost {
@@ -110,7 +115,7 @@ func (c *call) child(target *yang.Node) (*yang.Data, error) {
 }
 
 // add is POST of an entry to the container around its list.
-func (e *edit) add(around *yang.Node) (err error) {
+func (e *edit) add(around *yang.Node, above []string) (err error) {
 	if e.body, err = e.child(around); err != nil {
 		return err
 	}
@@ -119,10 +124,11 @@ func (e *edit) add(around *yang.Node) (err error) {
 		return e.readOnly([]hop{{node: e.body.Node}})
 	}
 	e.list = e.body.Node
-	var ok bool
-	if e.keys, ok = e.body.Key(); !ok {
+	own, ok := e.body.Key()
+	if !ok {
 		return modelFault(e.tree.schema.Validate(e.body, true, nil))
 	}
+	e.keys = append(slices.Clip(above), own...)
 	return e.commit(nil)
 }
 

@@ -46,6 +46,8 @@ type Config struct {
 	Switches Switches
 	// Objects are Neutron's, as the northbound has them.
 	Objects Objects
+	// Desired tells who else wants what operators write; nil: nobody is asked.
+	Desired Desired
 	// Profile is "standard" or "classic": what a derived host configuration offers.
 	Profile string
 	// PortStatus announces the feature operational-port-status: Neutron then holds a port DOWN until an event says ACTIVE.
@@ -112,6 +114,7 @@ func New(cfg Config) *Server {
 	s.tree.addNeutron()
 	s.tree.addTopology()
 	s.tree.addInventory()
+	s.tree.addOperators()
 	s.tree.addLibrary()
 	s.tree.addMonitoring(s.tree.addStreams(oldestLogged))
 	s.tree.addFeeds()
