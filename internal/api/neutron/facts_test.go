@@ -16,7 +16,7 @@ import (
 func deployment(t *testing.T) *world {
 	return newWorld(t, func(c *Config) {
 		c.Facts = Facts{VLANNetworks: []string{"physnet1", "physnet2", "physnet3"}, FlatNetworks: []string{"physnet1", "phys-flat"},
-			TenantTypes: []model.NetworkType{model.VLAN, model.VXLAN}, PathMTU: 1480, PhysicalMTUs: map[string]int{"physnet2": 1400},
+			TenantTypes: []model.NetworkType{model.VLAN, model.VXLAN}, PathMTU: 1480, PhysicalMTUs: map[string]int{"physnet2": 1400, "phys-flat": 1300},
 			Zone: "north", MaxRoutes: 2, MaxHostRoutes: 1, MaxDNSServers: 1}
 		c.Alloc = &alloc.Allocator{Ranges: alloc.Ranges{VXLAN: []alloc.Range{{First: 7, Last: 7}, {First: 9, Last: 9}}, GRE: []alloc.Range{{First: 5, Last: 5}},
 			VLAN: map[string][]alloc.Range{"physnet1": {{First: 100, Last: 100}}, "physnet2": {{First: 200, Last: 200}}}}}
@@ -79,7 +79,7 @@ func TestProviderNetworks(t *testing.T) {
 		{vlan("", ""), "vlan physnet2 200 1400"},
 		{vlan("physnet1", "4094"), "vlan physnet1 4094 1500"}, // outside of the range
 		{vlan("physnet3", "5"), "vlan physnet3 5 1500"},       // one without ranges
-		{flat("phys-flat"), "flat phys-flat <nil> 1500"},
+		{flat("phys-flat"), "flat phys-flat <nil> 1300"},
 		{`"provider:network_type":"gre"`, "gre <nil> 5 1438"},
 		{`"provider:network_type":"vxlan","provider:segmentation_id":5000`, "vxlan <nil> 5000 1430"},
 		{`"provider:network_type":"geneve"`, "geneve <nil> 1 1422"},
@@ -95,6 +95,7 @@ func TestProviderNetworks(t *testing.T) {
 		{vlan("physnet3", ""), "segmentation_id required for VLAN provider network: physical network physnet3 has no range"},
 		{vlan("physnet1", "4095"), "segmentation_id out of range (1 through 4094)"},
 		{flat("physnet3"), "physical_network 'physnet3' unknown for flat provider network"},
+		{`"provider:physical_network":"physnet1"`, "network_type required"},
 		{`"mtu":1431,"provider:network_type":"vxlan","provider:segmentation_id":77`, "Requested MTU is too big, maximum is 1430"},
 		{vlan("physnet2", "201") + `,"mtu":1401`, "Requested MTU is too big, maximum is 1400"},
 	} {
@@ -102,6 +103,9 @@ func TestProviderNetworks(t *testing.T) {
 	}
 	off := newWorld(t, func(c *Config) { c.Facts.FlatNetworks = []string{} })
 	off.refuse("admin", "POST", "/v2.0/networks", `{"network":{`+flat("a")+`}}`, 400, "InvalidInput", "Invalid input for operation: Flat provider networks are disabled.")
+	if got := off.travels("admin", vlan("a", "5")); got != "vlan a 5 1500" {
+		t.Errorf("without flat networks a VLAN is %s", got)
+	}
 }
 
 // TestNothingConfigured: any physical network goes, and its VLANs must be named.
@@ -116,7 +120,10 @@ func TestNothingConfigured(t *testing.T) {
 	if got := w.travels("admin", `"provider:network_type":"flat","provider:physical_network":"any"`); got != "flat any <nil> 1500" {
 		t.Error(got)
 	}
-	w.refuse("admin", "POST", "/v2.0/networks", `{"network":{"provider:network_type":"vlan"}}`, 400, "InvalidInput", "")
+	for _, seg := range []string{"", `,"provider:segmentation_id":5`} {
+		w.refuse("admin", "POST", "/v2.0/networks", `{"network":{"provider:network_type":"vlan"`+seg+`}}`, 400, "InvalidInput",
+			"Invalid input for operation: physical_network required for vlan provider network.")
+	}
 }
 
 // TestExternalOnAllowedNetwork: the guess of where an external network goes keeps to the flat networks that there may be.
@@ -160,4 +167,19 @@ func TestZoneHasTheConfiguredName(t *testing.T) {
 	}
 	w.do("demo", "POST", "/v2.0/routers", `{"router":{"availability_zone_hints":["north"]}}`, 201)
 	w.refuse("demo", "POST", "/v2.0/routers", `{"router":{"availability_zone_hints":["nova"]}}`, 404, "AvailabilityZoneNotFound", "")
+}
+
+// TestRecordedIDTaken: whoever asks for a network whose recorded VNI somebody else has gets one with another.
+func TestRecordedIDTaken(t *testing.T) {
+	ids, err := alloc.ParseRecorded([]byte(`networks: [{name: net01, id: ` + recordedNet + `, segmentation_id: 1077}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, func(c *Config) { c.IDs = ids })
+	if got := w.travels("admin", `"provider:network_type":"vxlan","provider:segmentation_id":1077`); got != "vxlan <nil> 1077 1450" {
+		t.Fatal(got)
+	}
+	if got := w.travels("demo", `"name":"net01"`); got != "vxlan <nil> 1 1450" {
+		t.Errorf("net01 is %s", got)
+	}
 }
