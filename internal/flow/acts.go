@@ -216,6 +216,9 @@ func IPv4DstTo(n int) Act { return MoveField(openflow.FieldIPv4Dst, openflow.Reg
 
 func IPv6DstTo(n int) Act { return MoveField(openflow.FieldIPv6Dst, openflow.XXReg(n)) }
 
+// TCPDstTo copies the destination port of TCP to the low bits of register n.
+func TCPDstTo(n int) Act { return Move(openflow.FieldTCPDst.All(), RegBits(n, 0, 16)) }
+
 // NoInPort forgets the port by which the packet came in, since a switch sends nothing out of that but by InPortAct.
 func NoInPort() Act { return Load(openflow.FieldInPort16.All(), 0xffff) }
 
@@ -239,12 +242,13 @@ type Track struct {
 	Next          uint8         // table in which the tracked packet goes on; 0 = none
 	NAT           *openflow.NAT // nil = no translation
 	Exec          []Act         // changes of ct_mark and ct_label, with Commit
+	ALG           uint16        // the helper that follows the connection: 21 for FTP, 69 for TFTP; 0 = none
 }
 
 // CT sends the packet through the connection tracker. The match of such a flow
 // needs IP() or IPv6().
 func CT(t Track) Act {
-	a := openflow.CT{Zone: t.Zone, ZoneFrom: t.ZoneFrom, Table: openflow.CTNoTable}
+	a := openflow.CT{Zone: t.Zone, ZoneFrom: t.ZoneFrom, Table: openflow.CTNoTable, ALG: t.ALG}
 	if t.Commit {
 		a.Flags |= openflow.CTCommit
 	}

@@ -39,6 +39,17 @@ type ForwardingPlane struct {
 // Kept reports whether packets keep the port that they were sent to.
 func (f *ForwardingPlane) Kept() bool { return f.External == f.Internal }
 
+// Leads tells to which port a packet to one of the floating IP's goes; 0 for the one that it was sent to.
+func (f *ForwardingPlane) Leads(port uint16) uint16 {
+	switch {
+	case f.Kept():
+		return 0
+	case f.Internal.Size() == 1:
+		return f.Internal.From
+	}
+	return f.Internal.From + (port - f.External.From)
+}
+
 // PortForwarding sends what comes to ports of a floating IP to ports of an instance. Its project is the floating IP's.
 type PortForwarding struct {
 	ID PortForwardingID `json:"id"`

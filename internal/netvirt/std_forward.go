@@ -22,8 +22,8 @@ func (l *layer3) forwarder(c *compile.Context, s *speaker, e *edge) {
 	s.pings(c)
 	if !e.SNAT && e.Addr4.IsValid() {
 		// The instance would answer one of its own router's directly: as the gateway's, it answers by way of here.
-		g := &speaker{e.Key, e.Tag, e.Addr4, e.MAC, s.zone, s.sign, e.limits(c)}
-		s.emit(c, l3New, pipeline.OutboundNew, pipeline.PrioFloating, g.commit(0, flow.Track{NAT: flow.SNAT(g.addr), Next: uint8(pipeline.Hairpin)}),
+		g := &speaker{e.Key, e.Tag, e.Addr4, e.MAC, s.zone, s.sign, e.limits(c), s.helpers}
+		g.begins(c, pipeline.OutboundNew, pipeline.PrioFloating, g.commit, 0, flow.Track{NAT: flow.SNAT(g.addr), Next: uint8(pipeline.Hairpin)},
 			append(g.fresh(), flow.IPDst(host(s.addr)))...)
 	}
 }
@@ -56,11 +56,26 @@ func (l *layer3) forwardingHere(c *compile.Context) {
 		return
 	}
 	s := &speaker{e.Key, e.Tag, f.Addr, f.MAC, zone,
-		func(n uint8, v flow.Flow) flow.Flow { return owned(pipeline.KindForwarding, p.Key, n, v) }, f.limits(c, e.MTU)}
+		func(n uint8, v flow.Flow) flow.Flow { return owned(pipeline.KindForwarding, p.Key, n, v) }, f.limits(c, e.MTU), helpersOf(c, f.Router)}
 	mark := model.ForwardingMark(p.Key)
-	enter := func(m PortMask, port uint16) {
-		s.emit(c, l3New, pipeline.InboundNew, pipeline.PrioFloating, s.accept(mark, flow.Track{NAT: flow.DNAT(p.Fixed, port), Next: uint8(pipeline.InboundDone)}),
+	// A session cannot begin with fragments on a datapath in user space: behind the tracker its later ones show no port, neither their
+	// own nor that of the connection, and all would have to come to the translation that the first one's port says.
+	begin := func(n uint8, prio uint16, m PortMask, port, alg uint16) {
+		s.emit(c, n, pipeline.InboundNew, prio, s.accept(mark, flow.Track{NAT: flow.DNAT(p.Fixed, port), Next: uint8(pipeline.InboundDone), ALG: alg}),
 			append(s.fresh(), flow.IPDst(host(f.Addr)), flow.IPProto(proto), flow.TPDstMasked(m.Value, m.Mask))...)
+	}
+	enter := func(m PortMask, port uint16) { begin(l3New, pipeline.PrioFloating, m, port, 0) }
+	follows := false
+	for _, h := range s.helpers {
+		if h.proto == proto && p.External.Overlaps(model.PortRange{From: h.port, To: h.port}) {
+			follows = true
+			begin(l3Helped, pipeline.PrioHelped, PortMask{h.port, 0xffff}, p.Leads(h.port), h.alg)
+		}
+	}
+	if follows { // and what these lead to, either way
+		s.relatedIn(c, mark)
+		how := asParent(pipeline.Hairpin)
+		s.emit(c, l3Related, pipeline.OutboundNew, pipeline.PrioRelated, metered(s.limit.out, []flow.Act{flow.SetEthSrc(f.MAC), s.begin(mark, how)}), s.related(mark)...)
 	}
 	switch {
 	case p.Kept():

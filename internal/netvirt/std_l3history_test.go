@@ -25,6 +25,7 @@ var (
 	worldForwards = []model.PortForwardingID{"pf1", "pf2", "pf3"}
 	worldLocals   = []model.LocalIPID{"lip1", "lip2", "lip3"}
 	worldHolders  = []model.PortID{"holder-1", "holder-2", "port-000001"}
+	worldHelpers  = []model.ConntrackHelperID{"h1", "h2", "h3"}
 	worldFaces    = []model.PortID{"if-1", "if-2", "if-3", "if-4", "gate-1", "gate-2", "float-1", "float-2", "float-3"}
 )
 
@@ -39,7 +40,7 @@ func routerStep(t *rapid.T, tx *store.Txn) {
 	net := rapid.SampledFrom(worldNets[:2]).Draw(t, "net")
 	node := model.NodeID(rapid.SampledFrom(worldNodes).Draw(t, "node"))
 	i := rapid.IntRange(0, 2).Draw(t, "which")
-	switch rapid.IntRange(0, 12).Draw(t, "router op") {
+	switch rapid.IntRange(0, 13).Draw(t, "router op") {
 	case 0, 1: // an interface
 		n := rapid.IntRange(0, 3).Draw(t, "face")
 		must(alloc.PutPort(tx, model.Port{ID: worldFaces[n], DeviceID: string(router), PortPlane: model.PortPlane{Key: model.Key(50 + n), Network: net, AdminStateUp: true,
@@ -95,6 +96,15 @@ func routerStep(t *rapid.T, tx *store.Txn) {
 		tables.PortForwardings.Put(tx, f.ID, f)
 	case 12:
 		tables.PortForwardings.Delete(tx, worldForwards[i])
+	case 13: // a conntrack helper, of a router that need not be there
+		h := model.ConntrackHelper{ID: worldHelpers[i], HelperPlane: model.HelperPlane{Router: router, Helper: rapid.SampledFrom([]string{"ftp", "ftp", "tftp"}).Draw(t, "helper"),
+			Port: uint16(rapid.SampledFrom([]int{21, 69, 1000, 2000}).Draw(t, "helper's port"))}}
+		h.Protocol = model.HelperProtocols[h.Helper]
+		if rapid.IntRange(0, 4).Draw(t, "helps") > 0 {
+			tables.ConntrackHelpers.Put(tx, h.ID, h)
+		} else {
+			tables.ConntrackHelpers.Delete(tx, h.ID)
+		}
 	case 10: // a network takes larger packets than others
 		id := rapid.SampledFrom(worldNets).Draw(t, "network")
 		if n, ok := tables.Networks.Get(tx, id); ok {
@@ -243,6 +253,9 @@ func routerHistory(t *rapid.T, o Options, counted map[pipeline.CookieKind]int) {
 		}
 		for _, f := range worldForwards {
 			tables.PortForwardings.Delete(tx, f)
+		}
+		for _, h := range worldHelpers {
+			tables.ConntrackHelpers.Delete(tx, h)
 		}
 		for _, r := range worldRouters {
 			tables.Routers.Delete(tx, r)

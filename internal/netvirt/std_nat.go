@@ -81,6 +81,8 @@ type speaker struct {
 	zone   uint16
 	sign   func(n uint8, f flow.Flow) flow.Flow
 	limit  limits
+
+	helpers []helper // of the router
 }
 
 func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
@@ -141,10 +143,10 @@ func (s *speaker) presence(c *compile.Context) {
 // inbound emits how packets to the address enter the tracker, and the loop for those that were sent to it on this very node.
 func (s *speaker) inbound(c *compile.Context) {
 	net, own := flow.TunID(s.net), host(s.addr)
-	s.emit(c, l3Inbound, pipeline.InboundNAT, pipeline.PrioFloating,
-		metered(s.limit.in, []flow.Act{flow.LoadReg(pipeline.RegRouter, uint32(s.router)), routed(),
-			flow.CT(flow.Track{Zone: s.zone, Next: uint8(pipeline.InboundNew), NAT: flow.UnNAT()})}),
-		flow.IP(), net, flow.EthDst(s.mac), flow.IPDst(own))
+	s.tracks(c, l3Inbound, pipeline.InboundNAT, pipeline.PrioFloating, func(alg uint16, before ...flow.Act) flow.Actions {
+		return metered(s.limit.in, append(before, flow.LoadReg(pipeline.RegRouter, uint32(s.router)), routed(),
+			flow.CT(flow.Track{Zone: s.zone, Next: uint8(pipeline.InboundNew), NAT: flow.UnNAT(), ALG: alg})))
+	}, flow.IP(), net, flow.EthDst(s.mac), flow.IPDst(own))
 	c.Flow(s.sign(l3Own, hop(pipeline.PrioOwnHop, s.net, s.addr, s.mac)))
 	// As if it came from the wire: nothing that is known of its sender may be left.
 	again := []flow.Act{flow.CTClear(), flow.NoInPort(), flow.LoadReg(pipeline.RegOrigin, pipeline.FromProvider)}
@@ -158,8 +160,9 @@ func (s *speaker) inbound(c *compile.Context) {
 // outbound emits how packets that leave by the external network enter the tracker.
 func (s *speaker) outbound(c *compile.Context, prio uint16, more ...flow.Term) {
 	match := append([]flow.Term{flow.IP(), flow.TunID(s.net), flow.Reg(pipeline.RegRouter, uint32(s.router))}, more...)
-	s.emit(c, l3Outbound, pipeline.OutboundNAT, prio, flow.Do(flow.SetEthSrc(s.mac),
-		flow.CT(flow.Track{Zone: s.zone, Next: uint8(pipeline.OutboundNew), NAT: flow.UnNAT()})), match...)
+	s.tracks(c, l3Outbound, pipeline.OutboundNAT, prio, func(alg uint16, before ...flow.Act) flow.Actions {
+		return flow.Do(append(before, flow.SetEthSrc(s.mac), flow.CT(flow.Track{Zone: s.zone, Next: uint8(pipeline.OutboundNew), NAT: flow.UnNAT(), ALG: alg}))...)
+	}, match...)
 }
 
 // floatingIP emits a floating IP on the node that serves it.
@@ -174,7 +177,7 @@ func (l *layer3) floatingIP(c *compile.Context) {
 		return
 	}
 	s := &speaker{e.Key, e.Tag, f.Addr, f.MAC, zone,
-		func(n uint8, v flow.Flow) flow.Flow { return owned(pipeline.KindFloatingIP, f.Key, n, v) }, f.limits(c, e.MTU)}
+		func(n uint8, v flow.Flow) flow.Flow { return owned(pipeline.KindFloatingIP, f.Key, n, v) }, f.limits(c, e.MTU), helpersOf(c, f.Router)}
 	s.limit.emit(c)
 	s.presence(c)
 	s.inbound(c)
@@ -184,9 +187,9 @@ func (l *layer3) floatingIP(c *compile.Context) {
 	}
 	s.sized(c, l, e.MTU, f.MTU)
 	s.outbound(c, pipeline.PrioFloating, flow.IPSrc(host(f.Fixed)))
-	s.emit(c, l3New, pipeline.InboundNew, pipeline.PrioFloating, s.accept(f.PortKey, flow.Track{NAT: flow.DNAT(f.Fixed, 0), Next: uint8(pipeline.InboundDone)}),
+	s.begins(c, pipeline.InboundNew, pipeline.PrioFloating, s.accept, f.PortKey, flow.Track{NAT: flow.DNAT(f.Fixed, 0), Next: uint8(pipeline.InboundDone)},
 		append(s.fresh(), flow.IPDst(host(f.Addr)))...)
-	s.emit(c, l3New, pipeline.OutboundNew, pipeline.PrioFloating, s.commit(f.PortKey, flow.Track{NAT: flow.SNAT(f.Addr), Next: uint8(pipeline.Hairpin)}),
+	s.begins(c, pipeline.OutboundNew, pipeline.PrioFloating, s.commit, f.PortKey, flow.Track{NAT: flow.SNAT(f.Addr), Next: uint8(pipeline.Hairpin)},
 		append(s.fresh(), flow.IPSrc(host(f.Fixed)))...)
 	// Until an answer comes a connection is new, and its packets are translated already.
 	s.emit(c, l3Done, pipeline.InboundNew, pipeline.PrioNATDone, flow.Do(to(pipeline.EgressACL)),
@@ -235,7 +238,7 @@ func (l *layer3) gatewayHere(c *compile.Context) {
 		if !a.IsValid() {
 			continue
 		}
-		s := &speaker{e.Key, e.Tag, a, e.MAC, 0, sign, limits{}}
+		s := &speaker{e.Key, e.Tag, a, e.MAC, 0, sign, limits{}, nil}
 		s.presence(c)
 		s.echoes(c)
 		if a.Is6() {
@@ -254,13 +257,13 @@ func (l *layer3) gatewayHere(c *compile.Context) {
 		if s.zone, ok = natZone(c, "", model.RouterID(c.Subject)); !ok {
 			continue
 		}
-		s.limit = e.limits(c)
+		s.limit, s.helpers = e.limits(c), helpersOf(c, e.ID)
 		s.limit.emit(c)
 		s.inbound(c)
 		s.sized(c, l, e.MTU, compile.Ask(c, l.spans, c.Subject).Inner) // of whom it is the answer is not known yet
 		s.outbound(c, pipeline.PrioNAT)
 		if e.SNAT {
-			s.emit(c, l3New, pipeline.OutboundNew, pipeline.PrioNAT, s.commit(0, flow.Track{NAT: flow.SNAT(a), Next: uint8(pipeline.Hairpin)}), s.fresh()...)
+			s.begins(c, pipeline.OutboundNew, pipeline.PrioNAT, s.commit, 0, flow.Track{NAT: flow.SNAT(a), Next: uint8(pipeline.Hairpin)}, s.fresh()...)
 		} else {
 			s.untranslated(c)
 		}
@@ -268,6 +271,11 @@ func (l *layer3) gatewayHere(c *compile.Context) {
 			append(s.known(0, 0, 0), flow.IPSrc(host(a)))...)
 		s.emit(c, l3Done, pipeline.InboundNew, pipeline.PrioNATKnown, flow.Do(to(pipeline.EgressACL)),
 			s.known(0, flow.CTRpl, flow.CTRpl)...)
+		if len(s.helpers) > 0 {
+			s.relatedIn(c, 0)
+			s.emit(c, l3Related, pipeline.InboundNew, pipeline.PrioNATKnown, flow.Do(to(pipeline.EgressACL)),
+				s.known(0, flow.CTRel|flow.CTDNAT, flow.CTRel|flow.CTDNAT|flow.CTRpl)...)
+		}
 		s.pings(c)
 	}
 }

@@ -42,6 +42,8 @@ const (
 	l3Done    uint8 = 2
 	l3Ping    uint8 = 3
 	l3Whole   uint8 = 4
+	l3Helped  uint8 = 5 // in table 100 too
+	l3Related uint8 = 6
 
 	// Table 60.
 	l3Door     uint8 = 1

@@ -130,7 +130,8 @@ func init() {
 			Miss:    missGoto(EgressACL),
 			Prios: []Priority{
 				{Value: PrioMetadata, Name: "metadata", Profiles: Standard, What: "request to 169.254.169.254"},
-				{Value: PrioSized, Name: "sized", Profiles: Standard, What: "the same, while larger packets come than go on from there: their size is looked at before translation"},
+				{Value: PrioSized, Name: "sized", Profiles: Standard, What: "floating or gateway address, while larger packets come than go on from there: their size is looked at before translation"},
+				{Value: PrioHelped, Name: "helped", Profiles: Standard, What: "the same, from or to another port than FTP's own that a conntrack helper follows"},
 				{Value: PrioFloating, Name: "floating", Profiles: both, What: "floating or gateway address"},
 			},
 		},
@@ -140,9 +141,11 @@ func init() {
 			Match:   join(fIP, fL4, fCT, reg(3)), Kinds: Goto | Track | Set, Sets: one(openflow.FieldCTMark), Next: []TableID{InboundDone, EgressACL},
 			Miss: Miss{Kind: MissDrop},
 			Prios: []Priority{
+				{Value: PrioRelated, Name: "related", Profiles: Standard, What: "new connection to which one led that a conntrack helper follows: translated as that one"},
+				{Value: PrioHelped, Name: "helped", Profiles: Standard, What: "new connection that a conntrack helper follows"},
 				{Value: PrioFloating, Name: "floating", Profiles: Standard, What: "new connection to a floating address, or to ports of it that are forwarded; ping of an address of the router"},
 				{Value: PrioNATDone, Name: "done", Profiles: Standard, What: "translated to the fixed address, of the present association or forwarding"},
-				{Value: PrioNATKnown, Name: "known", Profiles: Standard, What: "reply to what left by the gateway's address"},
+				{Value: PrioNATKnown, Name: "known", Profiles: Standard, What: "reply to what left by the gateway's address; what is related to that"},
 			},
 		},
 		Table{

@@ -96,10 +96,12 @@ func declareForward() {
 		Table{
 			ID: OutboundNAT, Name: "outbound-nat", Profiles: both,
 			Purpose: "Undoes and makes source translation for packets to an external network.",
-			Match:   join(fL2, fIP, tunID, reg(3)), Kinds: Goto | Track | Set | Out, Sets: fields{openflow.FieldIPv4Src, openflow.FieldEthSrc, openflow.FieldEthDst},
+			Match:   join(fL2, fIP, fL4, tunID, reg(3)), Kinds: Goto | Track | Set | Out, Sets: join(reg(15), fields{openflow.FieldIPv4Src, openflow.FieldEthSrc, openflow.FieldEthDst}),
 			Next: []TableID{OutboundNew, L2Forward}, Miss: missGoto(L2Forward),
 			Prios: []Priority{
+				{Value: PrioHelped, Name: "floating-helped", Profiles: Standard, What: "the same, from or to another port than FTP's own that a conntrack helper follows"},
 				{Value: PrioFloating, Name: "floating", Profiles: both, What: "fixed address with a floating one"},
+				{Value: PrioNATHelped, Name: "snat-helped", Profiles: Standard, What: "all else, from or to such a port"},
 				{Value: PrioNAT, Name: "snat", Profiles: both, What: "all else behind the gateway's address"},
 			},
 		},
@@ -108,8 +110,11 @@ func declareForward() {
 			Purpose: "Translates new connections to outside.",
 			Match:   join(fIP, fL4, fCT, reg(3)), Kinds: Goto | Track | Set | Limit, Sets: fields{openflow.FieldCTMark, openflow.FieldEthSrc}, Next: []TableID{Hairpin}, Miss: Miss{Kind: MissDrop},
 			Prios: []Priority{
+				{Value: PrioRelated, Name: "related", Profiles: Standard, What: "new connection to which one of a forwarding led that a conntrack helper follows: translated as that one"},
+				{Value: PrioHelped, Name: "floating-helped", Profiles: Standard, What: "new connection of a fixed address with a floating one, that a conntrack helper follows"},
 				{Value: PrioFloating, Name: "floating", Profiles: Standard, What: "new connection of a fixed address with a floating one"},
 				{Value: PrioNATDone, Name: "done", Profiles: Standard, What: "translated to an address of this node, of the present association or forwarding"},
+				{Value: PrioNATHelped, Name: "snat-helped", Profiles: Standard, What: "other new connection, that a conntrack helper follows"},
 				{Value: PrioNAT, Name: "snat", Profiles: Standard, What: "other new connection; untranslated if the router does not translate"},
 			},
 		},

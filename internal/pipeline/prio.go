@@ -29,12 +29,15 @@ const (
 	PrioResponder       uint16 = 1024
 
 	// Tables 30, 31, 100, 101, 105.
-	PrioMetadata uint16 = 2000
-	PrioSized    uint16 = 1025 // its size has not been looked at yet
-	PrioFloating uint16 = 1024
-	PrioNAT      uint16 = 512
-	PrioNATDone  uint16 = 768 // translated already: known, or still new without an answer
-	PrioNATKnown uint16 = 256
+	PrioMetadata  uint16 = 2000
+	PrioSized     uint16 = 1026 // its size has not been looked at yet
+	PrioRelated   uint16 = 1026 // begins what a helped connection led to
+	PrioHelped    uint16 = 1025 // of a connection that a helper follows: PrioFloating + 1
+	PrioFloating  uint16 = 1024
+	PrioNATHelped uint16 = 513 // PrioNAT + 1
+	PrioNAT       uint16 = 512
+	PrioNATDone   uint16 = 768 // translated already: known, or still new without an answer
+	PrioNATKnown  uint16 = 256
 
 	// Tables 40 and 90.
 	PrioDHCPClient     uint16 = 61012

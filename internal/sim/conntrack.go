@@ -18,13 +18,20 @@ type Conntrack struct {
 	AssumeNew bool
 
 	zones map[uint16]map[tuple]*conn
+	// expected is what a helper has heard that a connection leads to, by zone; the source port is any, and 0 here.
+	expected map[uint16]map[tuple]*conn
 }
 
 // NewConntrack is a tracker without connections.
-func NewConntrack() *Conntrack { return &Conntrack{zones: map[uint16]map[tuple]*conn{}} }
+func NewConntrack() *Conntrack {
+	return &Conntrack{zones: map[uint16]map[tuple]*conn{}, expected: map[uint16]map[tuple]*conn{}}
+}
 
 // Flush forgets the connections of a zone.
-func (c *Conntrack) Flush(zone uint16) { delete(c.zones, zone) }
+func (c *Conntrack) Flush(zone uint16) {
+	delete(c.zones, zone)
+	delete(c.expected, zone)
+}
 
 // Connections is the number of connections in a zone.
 func (c *Conntrack) Connections(zone uint16) int {
@@ -61,6 +68,8 @@ type conn struct {
 	mark        uint32
 	label       [16]byte
 	nat         uint16 // NATSrc, NATDst or 0
+	alg         uint16 // the helper that follows it, see openflow.CT
+	parent      *conn  // that led to it, if a helper has heard so
 }
 
 // tracked tells a packet's tuple; ok is false for what cannot be tracked.
@@ -159,6 +168,12 @@ func (w *walk) track(p *Packet, zone uint16, a openflow.CT) {
 	}
 	k := p.conn
 	if k == nil {
+		t, _ := tracked(p)
+		if parent := w.s.Track.expects(zone, t); parent != nil {
+			p.state |= flow.CTRel
+			p.SetUint(openflow.FieldCTMark, uint64(parent.mark))
+			copy(p.bytes(openflow.FieldCTLabel), parent.label[:])
+		}
 		p.SetUint(openflow.FieldCTState, uint64(p.state))
 		return
 	}
@@ -173,6 +188,27 @@ func (w *walk) track(p *Packet, zone uint16, a openflow.CT) {
 		k.mark = uint32(p.Uint(openflow.FieldCTMark))
 		copy(k.label[:], p.bytes(openflow.FieldCTLabel))
 	}
+	if t := k.orig; k.alg == algTFTP && p.state&flow.CTRpl == 0 { // the answer comes from another port (RFC 1350 section 4)
+		w.s.Track.expect(zone, tuple{proto: t.proto, src: k.reply.src, dst: k.reply.dst, dstPort: t.srcPort}, k)
+	}
+}
+
+// algTFTP is the helper of TFTP in ct().
+const algTFTP = 69
+
+// expect makes packets of a tuple related to a connection.
+func (c *Conntrack) expect(zone uint16, t tuple, parent *conn) {
+	if c.expected[zone] == nil {
+		c.expected[zone] = map[tuple]*conn{}
+	}
+	t.srcPort = 0
+	c.expected[zone][t] = parent
+}
+
+// expects is the connection to which a new one of a tuple is related, nil if there is none.
+func (c *Conntrack) expects(zone uint16, t tuple) *conn {
+	t.srcPort = 0
+	return c.expected[zone][t]
 }
 
 // find looks p's connection up and makes it if the action commits. It sets
@@ -205,10 +241,15 @@ func (w *walk) find(p *Packet, zone uint16, a openflow.CT, nat *openflow.NAT) bo
 		p.state |= flow.CTNew // until the first reply
 	}
 	if k == nil && a.Flags&openflow.CTCommit != 0 {
-		if k = w.s.Track.commit(zone, t, nat); k == nil {
+		parent := w.s.Track.expects(zone, t)
+		if k = w.s.Track.commit(zone, t, nat, parent); k == nil {
 			w.fail("no free address or port to translate to")
 			return false
 		}
+		k.alg = a.ALG
+	}
+	if k != nil && k.parent != nil {
+		p.state |= flow.CTRel
 	}
 	p.conn = k
 	return true
@@ -226,15 +267,22 @@ func natOf(as []openflow.Action) (*openflow.NAT, []openflow.Action) {
 	return nil, as
 }
 
-// commit makes a connection of t, translated as nat says; nil if there is no
-// free tuple for its replies.
-func (c *Conntrack) commit(zone uint16, t tuple, nat *openflow.NAT) *conn {
+// commit makes a connection of t, translated as nat says, or as its parent if
+// it has one; nil if there is no free tuple for its replies.
+func (c *Conntrack) commit(zone uint16, t tuple, nat *openflow.NAT, parent *conn) *conn {
 	if c.zones[zone] == nil {
 		c.zones[zone] = map[tuple]*conn{}
 	}
 	conns := c.zones[zone]
-	k := &conn{orig: t, reply: t.reverse()}
-	if nat != nil && nat.Flags&(openflow.NATSrc|openflow.NATDst) != 0 && nat.MinAddr.IsValid() {
+	k := &conn{orig: t, reply: t.reverse(), parent: parent}
+	if nat != nil && parent != nil {
+		k.mark, k.label = parent.mark, parent.label
+		if parent.nat&openflow.NATSrc != 0 { // to its source, as all that comes back
+			k.nat, k.reply.src = openflow.NATDst, parent.orig.src
+		} else {
+			k.nat, k.reply.dst = openflow.NATSrc, parent.orig.dst
+		}
+	} else if nat != nil && nat.Flags&(openflow.NATSrc|openflow.NATDst) != 0 && nat.MinAddr.IsValid() {
 		if !k.pick(conns, nat) {
 			return nil
 		}

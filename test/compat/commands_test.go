@@ -25,19 +25,18 @@ var commandGroups = []string{"openstack.network.v2", "openstack.neutronclient.v2
 
 // excused are commands that no script runs, by their first words, with the reason.
 var excused = map[string]string{
-	"bgp":                         "a service of its own (neutron-dynamic-routing), not served",
-	"bgpvpn":                      "a service of its own (networking-bgpvpn), not served",
-	"firewall":                    "a service of its own (neutron-fwaas), not served",
-	"sfc":                         "a service of its own (networking-sfc), not served",
-	"vpn":                         "a service of its own (neutron-vpnaas), not served",
-	"project purge":               "deletes servers, images and volumes, nothing of the network service",
-	"configuration":               "speaks to no server",
-	"limits show":                 "speaks to Nova and Cinder alone",
-	"floating ip pool list":       "of Nova's own network service, which is no more; refused by the client where there is Neutron",
-	"network agent delete":        "agents are the connected nodes; refused",
-	"network onboard subnets":     "subnet onboarding is not served",
-	"local ip":                    "not served yet",
-	"network l3 conntrack helper": "not served yet",
+	"bgp":                     "a service of its own (neutron-dynamic-routing), not served",
+	"bgpvpn":                  "a service of its own (networking-bgpvpn), not served",
+	"firewall":                "a service of its own (neutron-fwaas), not served",
+	"sfc":                     "a service of its own (networking-sfc), not served",
+	"vpn":                     "a service of its own (neutron-vpnaas), not served",
+	"project purge":           "deletes servers, images and volumes, nothing of the network service",
+	"configuration":           "speaks to no server",
+	"limits show":             "speaks to Nova and Cinder alone",
+	"floating ip pool list":   "of Nova's own network service, which is no more; refused by the client where there is Neutron",
+	"network agent delete":    "agents are the connected nodes; refused",
+	"network onboard subnets": "subnet onboarding is not served",
+	"local ip":                "not served yet",
 }
 
 // excusedOptions are options that no script gives, as "command --option", or "--option" of every command that is in
@@ -73,6 +72,9 @@ var excusedOptions = map[string]string{
 	"port list --security-group":                     "this version of the client refuses its own option",
 	"subnet list --service-type":                     "this version of the client refuses its own option",
 	"subnet create --use-prefix-delegation":          "prefix delegation is not served",
+	"network l3 conntrack helper list --helper":      "this version of the client refuses its own option",
+	"network l3 conntrack helper list --port":        "the same",
+	"network l3 conntrack helper list --protocol":    "the same",
 	"quota set --fixed-ips":                          "of Nova's own network service, which is no more",
 	"quota set --volume-type":                        "of Cinder alone",
 }

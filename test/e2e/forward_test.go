@@ -200,7 +200,8 @@ func (x *world) joinAt(from, to, address string, external, internal uint16) *joi
 	return j
 }
 
-// answers holds that a datagram to a port of an address arrives at another port, and the answer comes from where it was sent to.
+// answers holds that a datagram to a port of an address arrives at another port, and the answer comes from where it was sent to; and
+// that of the session which it opened large ones pass too, in fragments.
 func (x *world) answers(from, to, address string, external, internal uint16) {
 	x.t.Helper()
 	var server, c *net.UDPConn
@@ -219,7 +220,6 @@ func (x *world) answers(from, to, address string, external, internal uint16) {
 		x.t.Fatal(err)
 	}
 	defer c.Close()
-	data := counted(1000)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -235,12 +235,15 @@ func (x *world) answers(from, to, address string, external, internal uint16) {
 		}
 	}()
 	defer func() { server.Close(); <-done }()
-	x.eventually(settleWithin, fmt.Sprintf("a datagram from %s to %s port %d and back", from, address, external), func() error {
-		if _, err := c.Write(data); err != nil {
-			return err
-		}
-		return hears(c, data)
-	})
+	for _, size := range []int{1000, 4000} {
+		x.eventually(settleWithin, fmt.Sprintf("a datagram of %d octets from %s to %s port %d and back", size, from, address, external), func() error {
+			data := counted(size)
+			if _, err := c.Write(data); err != nil {
+				return err
+			}
+			return hears(c, data)
+		})
+	}
 }
 
 // refuses holds that nobody answers at a port.

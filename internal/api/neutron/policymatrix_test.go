@@ -91,12 +91,14 @@ func matrixWorld(t *testing.T) (*world, map[string][]cell) {
 		add("router", labels[i], "routers", r, []string{`"name":"x"`, `"external_gateway_info":{"network_id":"` + foreign + `"}`}[i], `"description":"x"`,
 			"add_router_interface", `{"subnet_id":"`+free+`"}`, "remove_router_interface", `{"subnet_id":"`+leg+`"}`,
 			"add_extraroutes", `{"router":{"routes":[]}}`, "remove_extraroutes", `{"router":{"routes":[]}}`)
+		base := "routers/" + r + "/conntrack_helpers"
+		add("conntrack_helper", labels[i], base, w.make(who, base, "conntrack_helper", `"protocol":"udp","port":69,"helper":"tftp"`), `"protocol":"tcp","port":21,"helper":"ftp"`, `"port":6969`)
 		add("floatingip", labels[i], "floatingips", w.make(who, "floatingips", "floatingip", `"floating_network_id":"`+pub+`"`),
 			[]string{`"floating_network_id":"` + pub + `"`, `"floating_network_id":"` + pub + `","port_id":"` + cells["port"][1].id + `"`}[i], `"description":"x"`)
 		kept := w.subnet(who, inside, fmt.Sprintf("10.%d.0.0/24", 40+i), "")
 		w.attach(who, r, "subnet_id", kept)
 		to := w.port(who, inside, `,"fixed_ips":[{"subnet_id":"`+kept+`"}]`)
-		base := "floatingips/" + w.make(who, "floatingips", "floatingip", `"floating_network_id":"`+pub+`"`) + "/port_forwardings"
+		base = "floatingips/" + w.make(who, "floatingips", "floatingip", `"floating_network_id":"`+pub+`"`) + "/port_forwardings"
 		forward := func(port int) string {
 			return fmt.Sprintf(`"protocol":"tcp","internal_port_id":%q,"internal_ip_address":%q,"internal_port":%d,"external_port":%d`, to, w.addr(to), port, port)
 		}

@@ -60,7 +60,6 @@ func init() {
 				{Name: "external_gateway_info", Get: gatewayBody, Parse: parseGateway, Post: true, Put: true, NoFilter: true, NoSort: true,
 					SetPost: adminOnly, SetPut: adminOnly, Parts: gatewayParts},
 				{Name: "routes", Get: func(_ *view, r *model.Router) any { return routesText(r.Routes) }, Parse: hostRoutes, Put: true, NoFilter: true, NoSort: true},
-				{Name: "conntrack_helpers", Get: func(*view, *model.Router) any { return emptyArray }, NoFilter: true, NoSort: true},
 				// What every router is here: routing is done where the instances are, and its gateway is on one node.
 				{Name: "distributed", Get: func(*view, *model.Router) any { return true }, Parse: orNull(boolean), Post: true, Put: true, Bool: true,
 					SetPost: adminOnly, SetPut: adminOnly, See: adminOnly},
