@@ -4,6 +4,7 @@ package yang
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -12,6 +13,12 @@ type identity string
 
 // identitySet is an identity with all that are derived from it.
 type identitySet struct{ derived map[identity]bool }
+
+// TakesIdentities reports whether the type, or a member of it, has identities as values.
+func (t *Type) TakesIdentities() bool {
+	t = t.resolve()
+	return t.Base == IdentityRef || slices.ContainsFunc(t.members, (*Type).TakesIdentities)
+}
 
 // identity reads the name of an identity and gives it with its module's.
 func (t *Type) identity(text string, names Names) (string, error) {

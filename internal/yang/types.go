@@ -284,8 +284,10 @@ func (t *Type) checkString(s string) error {
 	if !utf8.ValidString(s) {
 		return fmt.Errorf("the text is not UTF-8")
 	}
-	if err := t.checkLength(utf8.RuneCountInString(s)); err != nil {
-		return err
+	if len(t.lengths) > 0 {
+		if err := t.checkLength(utf8.RuneCountInString(s)); err != nil {
+			return err
+		}
 	}
 	for _, p := range t.patterns {
 		if !p.re.MatchString(s) {

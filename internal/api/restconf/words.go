@@ -51,8 +51,19 @@ var words = []struct {
 	{"neutron-constants:protocol-", map[string]string{"icmp-v6": "icmpv6"}},
 }
 
+// identities are what identityOf found, by type and word: there are no more than the modules have.
+var identities sync.Map // [wordKey]string
+
+type wordKey struct {
+	t    *yang.Type
+	word string
+}
+
 // identityOf gives the identity that a word stands for among those that a type takes.
 func identityOf(t *yang.Type, word string) (string, bool) {
+	if !t.TakesIdentities() {
+		return "", false
+	}
 	for _, w := range words {
 		name := word
 		for k, v := range w.texts {
@@ -61,6 +72,7 @@ func identityOf(t *yang.Type, word string) (string, bool) {
 			}
 		}
 		if id, err := t.Parse(w.prefix+name, yang.Served().ModuleNames); err == nil {
+			identities.Store(wordKey{t, strings.Clone(word)}, id)
 			return id, true
 		}
 	}
@@ -186,6 +198,10 @@ func addValue(d *yang.Data, n *yang.Node, v any) {
 	text, ok := v.(string)
 	if !ok {
 		text = string(jsonbody.Append(nil, v))
+	}
+	if id, known := identities.Load(wordKey{n.Type, text}); known {
+		d.Add(n, id.(string))
+		return
 	}
 	value, err := n.Type.Parse(text, yang.Served().ModuleNames)
 	if err != nil { // a word, perhaps, for which an identity stands
