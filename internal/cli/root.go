@@ -31,6 +31,7 @@ var commands = []func() *cobra.Command{
 	newTraceCommand,
 	newWaitCommand,
 	newEventsCommand,
+	newImportCommand,
 }
 
 // Exit codes that scripts may rely on.
