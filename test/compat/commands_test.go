@@ -36,7 +36,6 @@ var excused = map[string]string{
 	"floating ip pool list":   "of Nova's own network service, which is no more; refused by the client where there is Neutron",
 	"network agent delete":    "agents are the connected nodes; refused",
 	"network onboard subnets": "subnet onboarding is not served",
-	"local ip":                "not served yet",
 }
 
 // excusedOptions are options that no script gives, as "command --option", or "--option" of every command that is in
