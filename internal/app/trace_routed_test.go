@@ -4,6 +4,7 @@ package app
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,6 +80,17 @@ func routed(t *testing.T) backend {
 			f.Key, f.Network, f.Router = keyed(t, tx, alloc.Floating), "ext", "r1"
 			tables.FloatingIPs.Put(tx, id, model.FloatingIP{ID: id, FloatingIPPlane: f})
 		}
+		router("fip6", "ext", "172.16.1.6", model.OwnerFloatingIP, 6)
+		tables.FloatingIPs.Put(tx, "f6", model.FloatingIP{ID: "f6", FloatingIPPlane: model.FloatingIPPlane{Key: keyed(t, tx, alloc.Floating), Network: "ext", Router: "r1", Addr: ip("172.16.1.6"), FloatPort: "fip6"}})
+		for id, f := range map[model.PortForwardingID]model.ForwardingPlane{
+			"pf1": {Protocol: "tcp", External: model.PortRange{From: 2201, To: 2201}, Internal: model.PortRange{From: 8080, To: 8080}, Port: "far", Fixed: ip("10.2.0.3")},
+			"pf2": {Protocol: "tcp", External: model.PortRange{From: 8080, To: 8081}, Internal: model.PortRange{From: 8080, To: 8081}, Port: "net01-compute", Fixed: ip("10.0.0.4")},
+			"pf3": {Protocol: "tcp", External: model.PortRange{From: 9000, To: 9001}, Internal: model.PortRange{From: 8079, To: 8080}, Port: "near", Fixed: ip("10.2.0.4")},
+			"pf4": {Protocol: "udp", External: model.PortRange{From: 8082, To: 8082}, Internal: model.PortRange{From: 8080, To: 8080}, Port: "far", Fixed: ip("10.2.0.3")},
+		} {
+			f.Key, f.Floating = keyed(t, tx, alloc.Forwarding), "f6"
+			tables.PortForwardings.Put(tx, id, model.PortForwarding{ID: id, ForwardingPlane: f})
+		}
 		next := model.Neighbour{Network: "ext", Addr: ip("172.16.1.1"), MAC: model.MAC{0x52, 0x54, 0, 0, 0, 1}}
 		tables.Neighbours.Put(tx, model.NeighbourKey("ext", next.Addr), next)
 	})
@@ -103,6 +115,12 @@ func TestTraceRouted(t *testing.T) {
 		{"compute#22 flow tcp,dl_src=52:54:00:00:00:01,dl_dst=fa:16:3e:09:00:04,nw_src=198.51.100.1,nw_dst=172.16.1.4,tp_dst=8080", "delivered to port net01-compute", "compute"},
 		{"compute#22 flow tcp,dl_src=52:54:00:00:00:01,dl_dst=fa:16:3e:09:00:05,nw_src=198.51.100.1,nw_dst=172.16.1.5,tp_dst=8080", "delivered to port far", "compute controller"},
 		{"compute#22 flow tcp,dl_src=52:54:00:00:00:01,dl_dst=fa:16:3e:09:00:04,nw_src=198.51.100.1,nw_dst=172.16.1.4,tp_dst=22", "no rule of the receiver's groups (db, web of port net01-compute) allows tcp/22 from 198.51.100.1", "compute"},
+		{"net01-controller tcp/2201 to 172.16.1.6", "delivered to port far", "controller compute controller"},
+		{"net01-controller tcp/2201 to 172.16.1.6 -- reply", "delivered to port net01-controller", "controller compute controller"},
+		{"near tcp/8080 to 172.16.1.6", "delivered to port net01-compute", "compute"},
+		{"net01-controller tcp/9001 to 172.16.1.6 -- established", "delivered to port near", "controller compute"},
+		{"net01-controller tcp/8082 to 172.16.1.6", "dropped in table 31", "controller compute"},
+		{"compute#22 flow tcp,dl_src=52:54:00:00:00:01,dl_dst=fa:16:3e:09:00:06,nw_src=198.51.100.1,nw_dst=172.16.1.6,tp_dst=9001", "delivered to port near", "compute"},
 		{"net01-compute tcp/80 to 172.16.1.77", "goes from table 70 (l3-forward) on node compute to the server, which asks for the link address", "compute"},
 		{"net01-compute flow tcp,nw_ttl=1,nw_dst=10.2.0.4", "time to live is over", "compute"},
 	} {
@@ -113,6 +131,32 @@ func TestTraceRouted(t *testing.T) {
 		}
 		if err != nil || !strings.Contains(tr.Verdict.Text, c.verdict) || strings.Join(way, " ") != c.way {
 			t.Errorf("%s: %+v by %q, %v\nnotes %q before %+v", c.ask, tr.Verdict, way, err, tr.Notes, tr.Before)
+		}
+	}
+}
+
+// TestTraceKnowsWhom: behind a floating IP is the port that it stands for, or to which it forwards the port of the packet.
+func TestTraceKnowsWhom(t *testing.T) {
+	b := routed(t)
+	settle(t, b, func(tx *store.Txn) { // an instance on the external network itself
+		plug(t, tx, model.Port{ID: "outer", Std: model.Std{Name: "outer"}, PortPlane: model.PortPlane{Network: "ext", MAC: model.MAC{0xfa, 0x16, 0x3e, 2, 0, 9}, AdminStateUp: true,
+			DeviceOwner: "compute:nova", Host: "compute", FixedIPs: []model.FixedIP{{Subnet: "sub-ext", Addr: netip.MustParseAddr("172.16.1.20")}}}}, 19)
+	})
+	for _, c := range []struct {
+		ask, note string
+		arrived   bool
+	}{
+		{"net01-controller tcp/8080 to 172.16.1.4", "172.16.1.4 is a floating IP of port net01-compute (10.0.0.4)", true},
+		{"net01-controller tcp/2201 to 172.16.1.6", "tcp port 2201 of 172.16.1.6 is forwarded to port 8080 of port far (10.2.0.3)", true},
+		{"net01-controller tcp/8080 to 172.16.1.6", "tcp port 8080 of 172.16.1.6 is forwarded to port 8080 of port net01-compute (10.0.0.4)", true},
+		{"net01-controller tcp/9001 to 172.16.1.6", "tcp port 9001 of 172.16.1.6 is forwarded to port 8080 of port near (10.2.0.4)", true},
+		{"net01-controller tcp/8082 to 172.16.1.6", "172.16.1.6 is a floating IP of no port, and forwards nothing that such a packet is for", false},
+		{"outer tcp/8080 to 172.16.1.4", "172.16.1.4 is a floating IP of port net01-compute (10.0.0.4)", true},
+		{"outer tcp/2201 to 172.16.1.6", "tcp port 2201 of 172.16.1.6 is forwarded to port 8080 of port far (10.2.0.3)", true},
+	} {
+		tr, err := b.Trace(t.Context(), ask(c.ask))
+		if err != nil || !slices.Contains(tr.Notes, c.note) || tr.Verdict.Arrived != c.arrived || strings.Contains(tr.Verdict.Text, "not to") {
+			t.Errorf("%s: %+v, %v\nnotes %q", c.ask, tr.Verdict, err, tr.Notes)
 		}
 	}
 }

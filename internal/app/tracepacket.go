@@ -242,6 +242,9 @@ func (s *sent) nextHop(r store.Reader, from *model.Port, dst netip.Addr) (target
 		s.nobody = [2]string{fmt.Sprintf("no port of network %s has the gateway %s: the network has no router there", networkName(r, from.Network), hop), "openstack router add subnet ROUTER SUBNET"}
 		return s.far(r, from, dst), nobodysMAC
 	case onLink:
+		if behind, floating := s.floating(r, tables.AddressKey(from.Network, dst), dst); floating {
+			return behind, p.MAC
+		}
 		return p.ID, p.MAC
 	}
 	s.note("%s is beyond the gateway %s, whose MAC address is %s", dst, hop, p.MAC)
@@ -254,9 +257,8 @@ func (s *sent) far(r store.Reader, from *model.Port, dst netip.Addr) model.PortI
 	for own := range tables.RouterPortsByNetwork.By(r, string(from.Network)) {
 		for rp := range tables.RouterPorts.By(r, string(own.Router)) {
 			key := tables.AddressKey(rp.Network, dst)
-			if fip, ok := tables.FloatingIPsByAddress.First(r, key); ok && fip.Port != "" {
-				s.note("%s is a floating IP of port %s (%s)", dst, fip.Port, fip.Fixed)
-				return fip.Port
+			if behind, ok := s.floating(r, key, dst); ok {
+				return behind
 			}
 			if p, ok := tables.PortsByAddress.First(r, key); ok {
 				return p.ID
@@ -264,6 +266,32 @@ func (s *sent) far(r store.Reader, from *model.Port, dst netip.Addr) model.PortI
 		}
 	}
 	return ""
+}
+
+// floating finds the port behind a floating IP, by the port of the packet if it forwards ports; ok is false if the address is none.
+func (s *sent) floating(r store.Reader, key string, dst netip.Addr) (behind model.PortID, ok bool) {
+	fip, ok := tables.FloatingIPsByAddress.First(r, key)
+	if !ok || fip.Port != "" {
+		if ok {
+			s.note("%s is a floating IP of port %s (%s)", dst, fip.Port, fip.Fixed)
+		}
+		return fip.Port, ok
+	}
+	proto, port := uint8(s.packet.Uint(openflow.FieldIPProto)), uint16(s.packet.Uint(openflow.FieldTCPDst)) // or that of UDP
+	for f := range tables.PortForwardingsByFloating.By(r, string(fip.ID)) {
+		n, _, known := model.ProtocolNumber(f.Protocol)
+		if !known || n != proto || !f.External.Overlaps(model.PortRange{From: port, To: port}) {
+			continue
+		}
+		to := f.Leads(port)
+		if to == 0 {
+			to = port
+		}
+		s.note("%s port %d of %s is forwarded to port %d of port %s (%s)", f.Protocol, port, dst, to, f.Port, f.Fixed)
+		return f.Port, true
+	}
+	s.note("%s is a floating IP of no port, and forwards nothing that such a packet is for", dst)
+	return "", true
 }
 
 // hopOf is the router to which a port sends what is for an address; onLink if it needs none. A host route wins over the gateway,

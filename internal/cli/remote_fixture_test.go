@@ -136,6 +136,9 @@ func (c *cloud) Wait(ctx context.Context, revision uint64) error {
 func (c *cloud) Trace(_ context.Context, q admin.TraceQuery) (admin.Trace, error) {
 	key := strings.TrimSpace(strings.Join([]string{q.From, q.Node, q.InPort, strings.Join(q.Words, " "), q.Flow, q.State}, " "))
 	t, ok := c.traces[strings.Join(strings.Fields(key), " ")]
+	if slices.Contains(q.Words, "tcp/99999") {
+		return t, fmt.Errorf("tcp/99999: say to which port: %w", admin.ErrBadInput)
+	}
 	if !ok {
 		return t, fmt.Errorf("port %s: %w", q.From, admin.ErrNotFound)
 	}

@@ -109,6 +109,9 @@ func trace(ctx context.Context, w io.Writer, r *remote, out *output, q *admin.Tr
 	}
 	var t admin.Trace
 	raw, err := r.get(ctx, "/trace", query, &t)
+	if refused(err, http.StatusBadRequest) {
+		return usageError{err} // the packet is of the command line
+	}
 	if err != nil {
 		return hinted(err, http.StatusNotFound, "see `nagare topology`")
 	}

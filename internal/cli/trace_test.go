@@ -20,6 +20,7 @@ func TestTrace(t *testing.T) {
 		"trace vm01 tcp/22 to vm02 --established",
 		"trace --node compute --in-port 3 --flow arp --brief",
 		"trace nobody icmp to vm02",
+		"trace vm01 tcp/99999 to vm02",
 		"trace",
 		"trace vm01",
 		"trace vm01 icmp to vm02 --flow icmp",
