@@ -105,6 +105,20 @@ func TestInventoryOfOpenVSwitch(t *testing.T) {
 	if text := slices.Sorted(maps.Keys(got)); !slices.Equal(text, slices.Sorted(slices.Values(dump))) {
 		t.Errorf("RESTCONF shows %d flows\n%s\nand the switch %d\n%s", len(text), strings.Join(text, "\n"), len(dump), strings.Join(dump, "\n"))
 	}
+	// What an operator writes is on the switch under the id that it was given.
+	mine := fmt.Sprintf("%s/node=%s/flow-node-inventory:table=1/flow=mine", nodes, n.ID)
+	r.want(201, "PUT", mine, `{"flow-node-inventory:flow":[{"id":"mine","priority":7,"match":{"ethernet-match":{"ethernet-type":{"type":2048}}}}]}`, "basic", basic,
+		"Content-Type", "application/yang-data+json")
+	if err := ovstest.Poll(time.Minute, func() error {
+		code, _, b := r.try("GET", mine+"?content=nonconfig", "", "basic", basic)
+		if code != 200 || !strings.Contains(string(b), `"packet-count":"0"`) || !strings.Contains(string(b), `"text":"table=1,priority=7,ip actions=drop"`) {
+			return fmt.Errorf("%d %s", code, b)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	body = []byte(r.want(200, "GET", nodes, "", "basic", basic))
 	modules, err := filepath.Glob("../yang/modules/*.yang")
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +132,7 @@ func TestInventoryOfOpenVSwitch(t *testing.T) {
 	}
 	sw.StopVswitchd()
 	if err := ovstest.Poll(time.Minute, func() error {
-		if code, _, b := r.try("GET", nodes, "", "basic", basic); code != 404 {
+		if code, _, b := r.try("GET", nodes+"?content=nonconfig", "", "basic", basic); code != 404 {
 			return fmt.Errorf("without a switch: %d %.200s", code, b)
 		}
 		return nil

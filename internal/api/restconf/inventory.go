@@ -18,8 +18,8 @@ import (
 )
 
 // The inventory of switches as OpenDaylight's OpenFlow plug-in shows it: what each connected switch holds at present, asked of it while the
-// answer is written. A node's id is openflow:<datapath id in decimal>, a port's that with its number behind, and a flow's is its priority
-// and match as ovs-ofctl writes them, from which the flow is found without a search.
+// answer is written. A node's id is openflow:<datapath id in decimal>, a port's that with its number behind, and a flow's is that
+// under which an operator wrote it, or else its priority and match as ovs-ofctl writes them, from which it is found without a search.
 const (
 	inventoryModule = "opendaylight-inventory"
 
@@ -251,7 +251,7 @@ func (t *tree) flows(v *view, above []string) iter.Seq[*yang.Data] {
 		}
 		err = v.Switches.Flows(v.ctx, n.ID, uint8(table), func(part []SwitchFlow) error {
 			for _, f := range part {
-				if !yield(t.flowEntry(&n, f)) {
+				if !yield(t.flowEntry(v, &n, f)) {
 					return errEnough
 				}
 			}
@@ -263,18 +263,38 @@ func (t *tree) flows(v *view, above []string) iter.Seq[*yang.Data] {
 	}
 }
 
-// flow gives the one flow that an id says.
+// flow gives the one flow that an id says, or that an operator's entry with this id asks for.
 func (t *tree) flow(v *view, keys []string) *yang.Data {
 	n, ok := v.switchOf(keys[0])
+	if !ok {
+		return nil
+	}
 	key, known := parseFlowID(keys[1], keys[2])
-	if !ok || !known {
+	if e, theirs := tables.OperatorEntries.Get(v.r, model.OperatorFlowID(n.DatapathID(), tableOf(keys[1]), keys[2])); theirs {
+		f, err := flow.ParseFlow(e.Text)
+		key, known = f.Key(), err == nil
+	}
+	if !known {
 		return nil
 	}
 	f, ok, err := v.Switches.Flow(v.ctx, n.ID, key)
-	if v.failed(err); !ok || err != nil {
+	if v.failed(err); !ok || err != nil || v.nameOf(&f) != keys[2] {
 		return nil
 	}
-	return t.flowEntry(&n, f)
+	return t.flowEntry(v, &n, f)
+}
+
+// operatorKind is the kind of the owners of flows that operators wrote (internal/netvirt).
+const operatorKind = "operator-entry"
+
+// nameOf is a flow's id: that under which an operator wrote it, or what it is.
+func (v *view) nameOf(f *SwitchFlow) string {
+	if f.Kind == operatorKind {
+		if e, ok := tables.OperatorEntries.Get(v.r, model.OperatorEntryID(f.Object)); ok {
+			return e.Name
+		}
+	}
+	return flowID(f.Key())
 }
 
 // flowID is what a flow is called within its table.
@@ -297,8 +317,8 @@ func parseFlowID(table, id string) (flow.Key, bool) {
 	return k, num(k.Table) == table && flowID(k) == id
 }
 
-func (t *tree) flowEntry(n *model.Node, f SwitchFlow) *yang.Data {
-	d := t.entry(flowPath).Leaf("id", flowID(f.Key()))
+func (t *tree) flowEntry(v *view, n *model.Node, f SwitchFlow) *yang.Data {
+	d := t.entry(flowPath).Leaf("id", v.nameOf(&f))
 	flowtree.PutFlow(d, switchID(n), f.Flow)
 	if f.Idle > 0 {
 		d.Leaf("idle-timeout", num(f.Idle))

@@ -321,6 +321,49 @@ func TestFlowTopology(t *testing.T) {
 	w.refused(w.get("/rests/data/network-topology:network-topology/topology=ovsdb%3A1/link"), 404, "data-missing")
 }
 
+// TestFlowOfOperator: what an operator wrote is under one id in all that is shown, configured and held, and its tag is of what was written.
+func TestFlowOfOperator(t *testing.T) {
+	s := &fakeSwitches{connected: map[model.NodeID]bool{"compute": true}, flows: someFlows()}
+	w, node := operatorWorld(t, &wanted{}, "standard")
+	w.srv.cfg.Switches = s
+	w.commit(func(tx *store.Txn) {
+		n, _ := tables.Nodes.Get(tx, "compute")
+		n.Approved = true
+		tables.Nodes.Put(tx, n.ID, n)
+	})
+	at := nodesURL + "/node=" + node + "/flow-node-inventory:table=0/flow="
+	w.send("PUT", at+"web", `{"flow-node-inventory:flow":[`+dropWeb+`]}`, 201)
+	made := w.get(at + "web?content=config").header.Get("ETag")
+	w.refused(w.get(at+"web?content=nonconfig"), 404, "data-missing")
+	dp, _ := datapathOf(node)
+	f, err := flow.ParseFlow(w.entryText(model.OperatorFlowID(dp, 0, "web")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.flows = append(s.flows, SwitchFlow{Flow: f, Count: Count{Packets: 7}, Kind: operatorKind, Object: string(model.OperatorFlowID(dp, 0, "web")), Rule: "operator/entry"})
+	const counted = "/opendaylight-flow-statistics:flow-statistics/packet-count"
+	for _, content := range []string{"all", "nonconfig"} {
+		w.want(at+"web"+counted+"?content="+content, 200, `{"opendaylight-flow-statistics:packet-count":"7"}`)
+		list := w.get(strings.TrimSuffix(at, "=") + "?content=" + content)
+		if strings.Count(list.body, `"id":"web"`) != 1 || strings.Count(list.body, `"id":"priority=0"`) != 1 || strings.Contains(list.body, `"id":"priority=40000`) {
+			t.Errorf("content=%s: %s", content, list.body)
+		}
+	}
+	w.refused(w.get(at+url.PathEscape(flowID(f.Key()))), 404, "data-missing") // one name for one flow
+	a := w.get(at + "web")
+	if tag := a.header.Get("ETag"); tag == "" || tag != made {
+		t.Errorf("tag %q of what is configured and held, %q of what is configured", tag, made)
+	}
+	if a := w.do("admin", "GET", at+"web", "", "If-None-Match", made); a.code != 200 { // counters may have changed
+		t.Errorf("%d", a.code)
+	}
+	if a := w.do("admin", "GET", at+"web?content=config", "", "If-None-Match", made); a.code != 304 {
+		t.Errorf("%d", a.code)
+	}
+	w.send("PUT", at+"web", `{"flow-node-inventory:flow":[`+dropWeb+`]}`, 204, "If-Match", made)
+	w.refused(w.do("admin", "PUT", at+"priority%3D0", `{"flow-node-inventory:flow":[`+strings.Replace(dropWeb, `"web"`, `"priority=0"`, 1)+`]}`), 400, "invalid-value")
+}
+
 // TestFlowIDs: an id finds the flow that it was made of, and no other spelling does.
 func TestFlowIDs(t *testing.T) {
 	for _, f := range someFlows() {

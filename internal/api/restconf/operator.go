@@ -225,7 +225,7 @@ func (t *tree) beside(path string, s source) {
 			}
 			return before.all(v, above)
 		}}
-	t.add(path, source{has: all, edit: s.edit,
+	t.add(path, source{has: all, edit: s.edit, laid: true,
 		one: func(v *view, keys []string) *yang.Data {
 			switch v.want {
 			case config:

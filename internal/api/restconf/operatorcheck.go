@@ -76,6 +76,11 @@ func (w *operatorWrite) checkFlow(d *yang.Data, f flow.Flow) error {
 			return refuse(leafOf(d, "flags", ""), "%s is not supported", flag)
 		}
 	}
+	if id, _ := d.Get("id"); id != "" { // as what switches hold is called that nobody wrote here
+		if k, says := parseFlowID(num(f.Table), id); says && k != f.Key() {
+			return refuse(leafOf(d, "id", id), "this names the flow with this priority and match, which is another; choose another id")
+		}
+	}
 	p := w.profile()
 	if !p.OperatorMay(pipeline.TableID(f.Table)) {
 		return refuse(d, "there is no table %d in profile %s; see docs/pipeline.md, and %d to %d for tables of your own", f.Table, p, pipeline.FirstOperatorTable, pipeline.LastOperatorTable)

@@ -36,9 +36,10 @@ type view struct {
 // source says where the entries of a list come from, or a container. What is below an entry is in it, but for lists and containers that
 // have sources of their own. Keys are those of all lists on the way, outermost first.
 type source struct {
-	has content                                            // config: configuration alone; nonconfig: operational data alone; all: both, and the view says which
-	all func(v *view, above []string) iter.Seq[*yang.Data] // of a list
-	one func(v *view, keys []string) *yang.Data            // nil: there is none
+	has  content                                            // config: configuration alone; nonconfig: operational data alone; all: both, and the view says which
+	all  func(v *view, above []string) iter.Seq[*yang.Data] // of a list
+	one  func(v *view, keys []string) *yang.Data            // nil: there is none
+	laid bool                                               // of has all: an entry of both is one laid over the other
 	// edit changes an entry; nil: nobody does. What is edited is the entry as configuration.
 	edit editor
 }

@@ -48,15 +48,29 @@ func (c *call) read(path []string, want content) error {
 		return invalid("several entries are no XML document; name what is around the list, or one entry")
 	}
 	if t.entry != nil && c.tree.sources[t.entry.Node].edit != nil && ch.want != nonconfig {
-		tag := etag(t.entry)
-		c.w.Header().Set("ETag", tag)
-		if n := c.r.Header.Get("If-None-Match"); n == "*" || tagged(n, tag) {
-			c.w.WriteHeader(http.StatusNotModified)
-			return nil
+		if d := c.tree.configured(v, t); d != nil {
+			tag := etag(d)
+			c.w.Header().Set("ETag", tag)
+			plain := ch.want == config || !c.tree.sources[t.entry.Node].laid // else counters change, and the tag does not
+			if n := c.r.Header.Get("If-None-Match"); plain && (n == "*" || tagged(n, tag)) {
+				c.w.WriteHeader(http.StatusNotModified)
+				return nil
+			}
 		}
 	}
 	w.target(t, ch)
 	return w.end()
+}
+
+// configured is the configuration of the entry that a target has reached: what its entity tag is of.
+func (t *tree) configured(v *view, at *target) *yang.Data {
+	src := t.sources[at.entry.Node]
+	if !src.laid || v.want == config {
+		return at.entry
+	}
+	alone := *v
+	alone.want = config
+	return src.one(&alone, at.keys)
 }
 
 // chunk is how much of an answer is gathered before it is sent. Shorter answers go with their length, and errors can still be told.
