@@ -97,6 +97,7 @@ type Subnet struct {
 	AllocationPools []AddrRange  `json:"allocation_pools"`
 	ServiceTypes    []string     `json:"service_types,omitempty"`
 	Pool            SubnetPoolID `json:"subnetpool_id,omitempty"` // that its prefix was taken from
+	PublishDNS      bool         `json:"dns_publish_fixed_ip,omitempty"`
 }
 
 // IPVersion is 4 or 6.

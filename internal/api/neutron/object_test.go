@@ -58,7 +58,7 @@ ports:
 		"created_at":"2026-01-02T03:04:05Z","updated_at":"2026-01-02T03:04:05Z","revision_number":0,
 		"network_id":"`+recordedNet+`","ip_version":4,"enable_dhcp":true,"ipv6_ra_mode":null,"ipv6_address_mode":null,
 		"gateway_ip":"10.11.12.1","cidr":"10.11.12.0/24","allocation_pools":[{"end":"10.11.12.254","start":"10.11.12.2"}],"host_routes":[],
-		"dns_nameservers":[],"service_types":[],"dns_publish_fixed_ip":false,"subnetpool_id":null}}`)
+		"dns_nameservers":[],"service_types":[],"router:external":false,"dns_publish_fixed_ip":false,"subnetpool_id":null}}`)
 	same(w.send("admin", "GET", "/v2.0/ports/178a8b99-7000-4000-8000-000000000000", ""), `{"port":{
 		"id":"178a8b99-7000-4000-8000-000000000000","name":"","tenant_id":"p-demo","project_id":"p-demo","description":"","tags":[],
 		"created_at":"2026-01-02T03:04:05Z","updated_at":"2026-01-02T03:04:05Z","revision_number":1,

@@ -124,7 +124,7 @@ func (w *work) chooser(n *model.Network, p *model.Port) *chooser {
 	// A subnet made for this kind of device goes before general ones; one for other kinds is left alone.
 	for _, special := range []bool{true, false} {
 		for _, s := range c.all {
-			if !w.privileged() && !seesSubnet(&w.view, &s) {
+			if !w.privileged() && !usesSubnet(&w.view, &s) {
 				continue
 			}
 			found++

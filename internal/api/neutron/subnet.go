@@ -25,7 +25,14 @@ var subnets = new(Resource[model.Subnet])
 
 func init() {
 	declare(part{extensions: []extension{
+		{"subnet-external-network", "Subnet belongs to an external network", "Informs if the subnet belongs to an external network", "2024-02-05T18:00:00-00:00"},
 		{"subnet-service-types", "Subnet service types", "Provides ability to set the subnet service_types field", "2016-03-15T18:00:00-00:00"},
+	}})
+	// Names are told by DHCP and shown; nobody resolves them, here or in an external service.
+	declare(part{when: whereStored, extensions: []extension{
+		{"dns-domain-ports", "dns_domain for ports", "Allows the DNS domain to be specified for a network port.", "2017-04-24T10:00:00-00:00"},
+		{"dns-integration", "DNS Integration", "Provides integration with DNS.", "2015-08-15T18:00:00-00:00"},
+		{"subnet-dns-publish-fixed-ip", "Subnet DNS publish fixed IP", "Support choosing to publish DNS records for IPs from a subnet", "2019-05-24T10:00:00-00:00"},
 	}})
 	subnets.declare(Resource[model.Subnet]{
 		name: "subnet", plural: "subnets", path: "subnets",
@@ -48,10 +55,12 @@ func init() {
 		},
 		scope: func(v *view) iter.Seq[model.Subnet] {
 			return both(tables.SubnetsByProject.By(v.r, string(v.who.ProjectID)), func(yield func(model.Subnet) bool) {
-				for id := range v.grants("network", model.AsShared) {
-					for s := range tables.SubnetsByNetwork.By(v.r, id) {
-						if !yield(s) {
-							return
+				for _, action := range []model.ShareAction{model.AsShared, model.AsExternal} {
+					for id := range v.grants("network", action) {
+						for s := range tables.SubnetsByNetwork.By(v.r, id) {
+							if !yield(s) {
+								return
+							}
 						}
 					}
 				}
@@ -81,7 +90,14 @@ func init() {
 					Post: true, Put: true, NoSort: true},
 				{Name: "service_types", Get: func(_ *view, s *model.Subnet) any { return tagList(s.ServiceTypes) }, Parse: list[string](maxServices, serviceType, true),
 					Post: true, Put: true, NoSort: true},
-				{Name: "dns_publish_fixed_ip", Get: func(*view, *model.Subnet) any { return false }, Bool: true},
+				{Name: "router:external", Get: func(v *view, s *model.Subnet) any { n, _ := tables.Networks.Get(v.r, s.Network); return n.External }, Bool: true},
+				{Name: "dns_publish_fixed_ip", Get: func(_ *view, s *model.Subnet) any { return s.PublishDNS }, Bool: true, Parse: boolean, Default: false, Post: true, Put: true,
+					Take: func(w *work, s *model.Subnet, in *values) error {
+						if s.PublishDNS = get[bool](in, "dns_publish_fixed_ip"); s.PublishDNS && !w.api.cfg.StoredOnly {
+							return badRequest("Addresses of subnet %s cannot be published: there is no external DNS service here", s.ID)
+						}
+						return nil
+					}},
 			}...),
 	})
 }
@@ -94,7 +110,13 @@ func autoAddress(s *model.Subnet) bool {
 	return auto(s.IPv6AddressMode) || auto(s.IPv6RAMode)
 }
 
+// seesSubnet reports whether a subnet is there for the caller. Those of external networks are for who may have gateways there.
 func seesSubnet(v *view, s *model.Subnet) bool {
+	return usesSubnet(v, s) || v.granted("network", string(s.Network), model.AsExternal)
+}
+
+// usesSubnet reports whether the caller's ports get addresses of a subnet.
+func usesSubnet(v *view, s *model.Subnet) bool {
 	return v.mine(s.Project) || v.sharesNetwork(s.Network)
 }
 
