@@ -315,6 +315,10 @@ func TestEverythingIsTold(t *testing.T) {
 		rnd := repro.Rand(seed, 7)
 		r := newRun(seed, s)
 		r.h.Start()
+		s.happen(1, 2) // both switches are there
+		s.happen(1, 3)
+		s.happen(0, 1)
+		s.happen(0, 2)
 		var ws []*watcher
 		for _, what := range watchedData {
 			ws = append(ws, &watcher{f: f, what: what, copy: copied{}})
@@ -370,8 +374,8 @@ func TestEverythingIsTold(t *testing.T) {
 			for range 4 {
 				r.Step(ctx)
 			}
-			if rnd.IntN(3) == 0 {
-				s.happen(rnd.IntN(8), rnd.IntN(1000))
+			if rnd.IntN(2) == 0 {
+				s.happen(min(rnd.IntN(16), 7-rnd.IntN(5)), rnd.IntN(1000))
 			}
 			switch rnd.IntN(25) {
 			case 0:
@@ -447,8 +451,15 @@ func (s *server) happen(what, which int) {
 			tables.Interfaces.Put(tx, key, model.Interface{Node: host, Name: p.ID.TapName(), OFPort: uint32(which), IfaceID: p.ID})
 			tables.Plugs.Put(tx, model.PlugKey(host, p.ID), model.Plug{Node: host, Port: p.ID})
 		default:
-			p := ports[which%len(ports)]
-			tables.Statuses.Put(tx, p.ID, model.PortStatus{Port: p.ID, Status: []string{model.StatusActive, model.StatusDown}[which%2]})
+			for i, p := range ports { // most are ACTIVE, so that one more or less decides for a trunk
+				status := model.StatusActive
+				if (i+which)%len(ports) < 2 {
+					status = model.StatusDown
+				}
+				if old, _ := tables.Statuses.Get(tx, p.ID); old.Status != status {
+					tables.Statuses.Put(tx, p.ID, model.PortStatus{Port: p.ID, Status: status})
+				}
+			}
 			for f := range tables.FloatingIPs.All(tx) {
 				tables.Statuses.Put(tx, model.PortID(f), model.PortStatus{Port: model.PortID(f), Status: []string{model.StatusDown, model.StatusActive}[which%2]})
 			}
