@@ -41,6 +41,9 @@ func nameOf(r store.Reader, kind, id string) string {
 		if v, ok := tables.LocalIPs.Get(r, model.LocalIPID(id)); ok {
 			return cmp.Or(v.Name, v.Addr.String())
 		}
+	case "operator-entry":
+		v, _ := tables.OperatorEntries.Get(r, model.OperatorEntryID(id))
+		return v.Name
 	case "log":
 		v, _ := tables.Logs.Get(r, model.LogID(id))
 		return v.Name
@@ -135,6 +138,8 @@ func commitOf(r store.Reader, kind, id string) *admin.Commit {
 		info, ok = tables.PortForwardings.Info(r, model.PortForwardingID(id))
 	case "local-ip":
 		info, ok = tables.LocalIPs.Info(r, model.LocalIPID(id))
+	case "operator-entry":
+		info, ok = tables.OperatorEntries.Info(r, model.OperatorEntryID(id))
 	case "log":
 		info, ok = tables.Logs.Info(r, model.LogID(id))
 	case "security-group":

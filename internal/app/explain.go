@@ -220,6 +220,10 @@ func objectOf(r store.Reader, node string, c pipeline.Cookie) (kind, id string) 
 		if _, ok := tables.GroupSets.Get(r, text); ok {
 			return "group-set", text
 		}
+	case pipeline.KindOperator:
+		if o, ok := alloc.OperatorsByKey.First(r, text); ok {
+			return "operator-entry", string(o.ID)
+		}
 	case pipeline.KindPeer:
 		if o, ok := alloc.NodesByKey.First(r, text); ok {
 			return "node", string(o.ID)

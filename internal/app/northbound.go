@@ -34,6 +34,6 @@ func (s *Server) openNorthbound(a *alloc.Allocator, logs *logs) {
 	s.odl = odl.New(northbound)
 	s.rest = restconf.New(restconf.Config{
 		Store: s.store, Objects: odl.NewObjects(northbound), Auth: s.users.Authenticate, Ready: s.loaded.Load, Profile: s.cfg.Profile, NativeDHCP: s.cfg.DHCP == nativeDHCP,
-		PortStatus: s.cfg.Northbound == odlMaster && !s.cfg.ODLNoPortStatus, Online: s.hub.Connected, Switches: switches{s.hub}, Log: logs.logger("restconf"),
+		PortStatus: s.cfg.Northbound == odlMaster && !s.cfg.ODLNoPortStatus, Online: s.hub.Connected, Switches: switches{s.hub}, Desired: wanted{s.hub}, Log: logs.logger("restconf"),
 	})
 }

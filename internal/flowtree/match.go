@@ -28,7 +28,7 @@ func putMatch(d *yang.Data, node string, m flow.Match) {
 		case t.Field == openflow.FieldVLANVID:
 			tag, plain = append(tag, t.Raw...), plain && plainVLAN(t)
 		case t.Field == openflow.FieldVLANPCP:
-			tag, plain = append(tag, t.Raw...), plain && seen.tagged
+			tag, plain = append(tag, t.Raw...), plain && seen.tags > 0
 		case c != nil && c.says(t) && seen.has(t.Field.Prereq):
 			c.put(d, t)
 		default:
@@ -92,14 +92,17 @@ func putVLAN(d *yang.Data, t openflow.TLV) {
 // scene is what a match says of the protocols of packets, on which other fields depend.
 type scene struct {
 	eth, proto, type6, code6 int // each plus one; 0 if the match does not say
-	tagged, tracked          bool
+	tags                     int // that are there for certain
+	tracked                  bool
 }
 
 func (s *scene) note(t openflow.TLV) {
 	exact := int(t.Uint()) + 1
 	switch {
 	case t.Field == openflow.FieldVLANVID:
-		s.tagged = t.Uint()&t.MaskUint()&vlanPresent != 0
+		if s.tags = 0; t.Uint()&t.MaskUint()&vlanPresent != 0 {
+			s.tags = 1
+		}
 	case t.Field == openflow.FieldCTState:
 		s.tracked = t.Uint()&t.MaskUint()&uint64(flow.CTTrk) != 0
 	case t.Mask != nil:
@@ -122,7 +125,7 @@ func (s *scene) has(p openflow.Prereq) bool {
 	case openflow.PreNone:
 		return true
 	case openflow.PreVLAN:
-		return s.tagged
+		return s.tags > 0
 	case openflow.PreMPLS:
 		return eth == 0x8847 || eth == 0x8848
 	case openflow.PreARP:

@@ -28,7 +28,7 @@ func (s *scene) do(a openflow.Action) string {
 	}
 	switch a := a.(type) {
 	case openflow.SetField:
-		if a.Field == openflow.FieldVLANVID && !s.tagged {
+		if a.Field == openflow.FieldVLANVID && s.tags == 0 {
 			return "a VLAN id is set on tagged packets: match vlan-id with vlan-id-present, or push-vlan-action before"
 		}
 		return field(a.Field)
@@ -41,12 +41,15 @@ func (s *scene) do(a openflow.Action) string {
 	case openflow.SetTTL, openflow.DecTTL:
 		return first(field(openflow.FieldIPTTL))
 	case openflow.PushVLAN:
-		s.tagged = true
+		if s.tags == maxTags {
+			return "a packet has no more than two tags"
+		}
+		s.tags++
 	case openflow.PopVLAN:
-		if !s.tagged {
+		if s.tags == 0 {
 			return "a tag is taken from tagged packets: match vlan-id with vlan-id-present, or push-vlan-action before"
 		}
-		s.tagged = false
+		s.tags--
 	case openflow.PushMPLS:
 		s.eth, s.proto = int(a.EtherType)+1, 0
 	case openflow.PopMPLS:
@@ -90,6 +93,9 @@ func (s *scene) all(as []openflow.Action) string {
 	}
 	return ""
 }
+
+// maxTags is how many VLAN tags of a packet Open vSwitch knows.
+const maxTags = 2
 
 // sceneOf is what a match says.
 func sceneOf(m flow.Match) *scene {

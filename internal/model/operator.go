@@ -5,6 +5,7 @@ package model
 import (
 	"fmt"
 	"net/url"
+	"strings"
 )
 
 // OperatorEntryID names what an operator wrote by the place where it stands in the configuration of switches, such as
@@ -65,3 +66,6 @@ const (
 
 	operatorMeters = 1 << 12
 )
+
+// IsOperatorEntry reports whether an object's id is one of an operator's entry.
+func IsOperatorEntry(id OperatorEntryID) bool { return strings.HasPrefix(string(id), "openflow:") }

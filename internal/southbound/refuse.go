@@ -5,6 +5,7 @@ package southbound
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"nagare/internal/compile"
 	"nagare/internal/flow"
@@ -181,3 +182,13 @@ func (t *target) blame(ctx context.Context, of *ofSession) error {
 type flowText struct{ flow.Flow }
 
 func (f flowText) String() string { return "flow " + f.Flow.String() }
+
+// Refused gives why a node's switch refuses what objects want, by their ids.
+func (h *Hub) Refused(id model.NodeID) map[string]string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t := h.nodes[id]; t != nil {
+		return maps.Clone(t.refused)
+	}
+	return nil
+}
