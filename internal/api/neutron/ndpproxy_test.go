@@ -4,6 +4,7 @@ package neutron
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -42,9 +43,7 @@ func TestNDPProxies(t *testing.T) {
 	router := func(s string) string { return `{"router":{` + s + `}}` }
 	// Which routers may be proxies.
 	w.refuse("demo", "POST", "/v2.0/routers", router(`"enable_ndp_proxy":2`), 400, "InvalidInput", "Invalid input for operation: '2' cannot be converted to boolean.")
-	if a := w.send("demo", "POST", "/v2.0/routers", router(`"enable_ndp_proxy":true`)); a.code != 409 {
-		t.Errorf("a proxy without a gateway: %s", a.text)
-	}
+	w.refused("demo", "POST", "/v2.0/routers", router(`"enable_ndp_proxy":true`), 409, "RouterGatewayNotValid", "The request body not contain external gateway information")
 	bare := w.network("admin", `"router:external":true`)
 	w.subnet("admin", bare, "2001:db9::/64", "")
 	if a := w.send("demo", "POST", "/v2.0/routers", router(`"enable_ndp_proxy":true,"external_gateway_info":{"network_id":"`+bare+`"}`)); a.code != 409 || dig(a.body, "NeutronError", "type") != "RouterGatewayNotValid" {
@@ -127,6 +126,65 @@ func TestNDPProxyScopes(t *testing.T) {
 	w.attach("demo", r, "subnet_id", w.subnet("demo", n, "fd00:1::/64", ""))
 	w.refuse("demo", "POST", "/v2.0/ndp_proxies", `{"ndp_proxy":{"router_id":"`+r+`","port_id":"`+w.world.port("demo", n, "")+`"}}`, 409, "AddressScopeConflict",
 		"The IPv6 address scope "+w.scope+" of external network conflict with internal network's IPv6 address scope None.")
+}
+
+// TestNDPProxyGuards: what each check alone refuses, and what it must let pass.
+func TestNDPProxyGuards(t *testing.T) {
+	w := newProxied(t)
+	const at = "/v2.0/ndp_proxies"
+	router := func(s string) string { return `{"router":{` + s + `}}` }
+	bare := w.network("admin", `"router:external":true`)
+	w.subnet("admin", bare, "2001:db9::/64", "")
+	w.refused("demo", "POST", "/v2.0/routers", router(`"enable_ndp_proxy":true,"external_gateway_info":{"network_id":"`+bare+`"}`), 409, "RouterGatewayNotValid", "the network has no IPv6 subnets or has no IPv6 address scope")
+	const lacking = "The router has no external gateway or the external gateway port has no IPv6 address or IPv6 address scope"
+	r := w.make("demo", "routers", "router", `"external_gateway_info":{"network_id":"`+bare+`"}`)
+	w.refused("demo", "PUT", "/v2.0/routers/"+r, router(`"enable_ndp_proxy":true`), 409, "RouterGatewayNotValid", lacking) // of no scope
+	only4 := w.make("admin", "routers", "router", `"external_gateway_info":{"network_id":"`+w.ext+`","external_fixed_ips":[{"ip_address":"172.16.0.60"}]}`)
+	w.refused("admin", "PUT", "/v2.0/routers/"+only4, router(`"enable_ndp_proxy":true`), 409, "RouterGatewayNotValid", lacking) // of no address
+	// Without the proxy the gateway's IPv6 addresses may go; with it one must stay, named by address or by subnet.
+	full := w.make("admin", "routers", "router", `"external_gateway_info":{"network_id":"`+w.ext+`"}`)
+	gateway := func(ip string) string {
+		return router(`"external_gateway_info":{"network_id":"` + w.ext + `","external_fixed_ips":[` + ip + `]}`)
+	}
+	v4 := `{"ip_address":"172.16.0.61"}`
+	w.do("admin", "PUT", "/v2.0/routers/"+full, gateway(v4), 200)
+	var sub6, addr6 string
+	other := w.make("admin", "routers", "router", `"enable_ndp_proxy":true,"external_gateway_info":{"network_id":"`+w.ext+`"}`)
+	for _, ip := range dig(w.do("admin", "GET", "/v2.0/routers/"+other, "", 200), "router", "external_gateway_info", "external_fixed_ips").([]any) {
+		if a := dig(ip, "ip_address").(string); strings.Contains(a, ":") {
+			sub6, addr6 = dig(ip, "subnet_id").(string), a
+		}
+	}
+	w.do("admin", "PUT", "/v2.0/routers/"+other, gateway(`{"subnet_id":"`+sub6+`"}`), 200)
+	w.do("admin", "PUT", "/v2.0/routers/"+other, gateway(`{"ip_address":"`+addr6+`"}`), 200)
+	w.refused("admin", "PUT", "/v2.0/routers/"+other, gateway(v4), 409, "RouterIPv6GatewayInUse", "")
+	// A port of another network that the router joins by none of the port's subnets.
+	joined := w.make("demo", "routers", "router", `"enable_ndp_proxy":true,"external_gateway_info":{"network_id":"`+w.ext+`"}`)
+	far := w.network("demo", "")
+	w.pooled("demo", far)
+	away := w.world.port("demo", far, "")
+	w.attach("demo", joined, "subnet_id", w.sub)
+	ask := func(port, more string) string {
+		return `{"ndp_proxy":{"router_id":"` + joined + `","port_id":"` + port + `"` + more + `}}`
+	}
+	w.refused("demo", "POST", at, ask(away, ""), 409, "PortUnreachableRouter", "")
+	// Of the port's addresses one is on a subnet that the router does not reach.
+	extra := w.pooled("demo", w.net)
+	both := dig(w.do("demo", "POST", "/v2.0/ports", `{"port":{"network_id":"`+w.net+`","fixed_ips":[{"subnet_id":"`+extra+`"},{"subnet_id":"`+w.sub+`"}]}}`, 201), "port")
+	at6 := map[string]string{}
+	for _, ip := range dig(both, "fixed_ips").([]any) {
+		at6[dig(ip, "subnet_id").(string)] = dig(ip, "ip_address").(string)
+	}
+	port := dig(both, "id").(string)
+	w.refused("demo", "POST", at, ask(port, `,"ip_address":"`+at6[extra]+`"`), 400, "InvalidAddress", "This address cannot reach the router "+joined)
+	if got := dig(w.do("demo", "POST", at, ask(port, ""), 201), "ndp_proxy", "ip_address"); got != at6[w.sub] {
+		t.Errorf("the router speaks for %v, not for %s", got, at6[w.sub])
+	}
+	alone := w.world.port("demo", w.net, `,"fixed_ips":[{"subnet_id":"`+extra+`"}]`)
+	w.refused("demo", "POST", at, ask(alone, ""), 409, "PortUnreachableRouter", "")
+	// Another subnet of the router may go while the proxy's stays.
+	w.attach("demo", joined, "subnet_id", extra)
+	w.do("demo", "PUT", "/v2.0/routers/"+joined+"/remove_router_interface", `{"subnet_id":"`+extra+`"}`, 200)
 }
 
 // proxyCells are, for the matrix, NDP proxies of a project and of an administrator.

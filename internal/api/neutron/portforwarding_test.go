@@ -168,3 +168,54 @@ func TestPortForwardingsAreBounded(t *testing.T) {
 	w.do("demo", "POST", path, w.forward(`"protocol":"udp","external_port_range":"1:60000","internal_port":60001`), 201)
 	w.refused("demo", "POST", path, w.forward(`"protocol":"udp","external_port_range":"60001:64096","internal_port_range":"1:4096"`), 409, "OverQuota", "4096")
 }
+
+// TestPortForwardingGuards: what each check alone refuses, and what it must let pass.
+func TestPortForwardingGuards(t *testing.T) {
+	w, fip, path := forwardings(t)
+	other := w.world.port("demo", w.net, "")
+	body := func(port, addr, more string) string {
+		return `{"port_forwarding":{"internal_port_id":"` + port + `","internal_ip_address":"` + addr + `",` + more + `}}`
+	}
+	make := func(body string) string {
+		t.Helper()
+		return dig(w.do("demo", "POST", path, body, 201), "port_forwarding", "id").(string)
+	}
+	first := make(w.forward(`"protocol":"tcp","external_port":2222,"internal_port":22`))
+	make(w.forward(`"protocol":"udp","external_port":2222,"internal_port":22`)) // the same ports of another protocol
+	second := make(w.forward(`"protocol":"tcp","external_port":2223,"internal_port":23`))
+	// Twins are told as such, before they collide.
+	w.refused("demo", "PUT", path+"/"+second, `{"port_forwarding":{"external_port":2222}}`, 400, "BadRequest", "Another port forwarding entry with the same attributes already exists, conflicting values are {'floating_ip_address': ")
+	w.refused("demo", "PUT", path+"/"+second, `{"port_forwarding":{"internal_port":22}}`, 400, "BadRequest", "already exists, conflicting values are {'internal_port_id': '"+w.port+"'")
+	w.do("demo", "PUT", path+"/"+second, `{"port_forwarding":{"external_port_range":"2223:2224"}}`, 200) // may overlap itself
+	w.do("demo", "PUT", path+"/"+second, `{"port_forwarding":{"external_port":2223,"internal_port":24}}`, 200)
+	// Another port is reached by its first address, if none is named.
+	m := w.do("demo", "PUT", path+"/"+second, `{"port_forwarding":{"internal_port_id":"`+other+`"}}`, 200)
+	if got := dig(m, "port_forwarding", "internal_ip_address"); got != w.addr(other) {
+		t.Errorf("forwarded to %v of %s, which has %s", got, other, w.addr(other))
+	}
+	// The same ports of another address of a port are others.
+	two := dig(w.do("demo", "POST", "/v2.0/ports", `{"port":{"network_id":"`+w.net+`","fixed_ips":[{"ip_address":"10.11.12.150"},{"ip_address":"10.11.12.151"}]}}`, 201), "port", "id").(string)
+	make(body(two, "10.11.12.150", `"protocol":"tcp","external_port":3000,"internal_port":22`))
+	make(body(two, "10.11.12.151", `"protocol":"tcp","external_port":3001,"internal_port":22`))
+	w.refused("demo", "POST", path, body(two, "10.11.12.151", `"protocol":"tcp","external_port":3002,"internal_port":22`), 400, "BadRequest", "internal_port_range")
+
+	island := w.network("demo", `"name":"island"`)
+	w.subnet("demo", island, "10.9.0.0/24", "")
+	far := w.world.port("demo", island, "")
+	w.refused("demo", "PUT", path+"/"+second, `{"port_forwarding":{"internal_port_id":"`+far+`"}}`, 400, "BadRequest", "is not reachable from subnet")
+	w.refused("demo", "PUT", path+"/"+first, `{"port_forwarding":{"internal_ip_address":"`+w.addr(far)+`"}}`, 400, "BadRequest", "is not suitable")
+	// One router leads to all that a floating IP forwards.
+	net2 := w.network("demo", `"name":"net2"`)
+	sub2 := w.subnet("demo", net2, "10.8.0.0/24", "")
+	r2 := w.make("demo", "routers", "router", `"external_gateway_info":{"network_id":"`+w.ext+`"}`)
+	w.attach("demo", r2, "subnet_id", sub2)
+	beyond := w.world.port("demo", net2, "")
+	w.refused("demo", "POST", path, body(beyond, w.addr(beyond), `"protocol":"tcp","external_port":4000,"internal_port":22`), 400, "BadRequest", "The Floating IP "+fip+" had been set on router "+w.router)
+	six := w.network("demo", `"name":"six"`)
+	w.subnet("demo", six, "fd00::/64", "")
+	only6 := w.world.port("demo", six, "")
+	w.refused("demo", "POST", path, body(only6, "10.0.0.1", `"protocol":"tcp","external_port":4000,"internal_port":22`), 400, "BadRequest", "must allocate an IPv4 address at least")
+	for text, words := range map[string]string{"1:2:3": "two integers separated by a colon", ":5": "two integers separated by a colon", "0:5": "the port must be in the range [1, 65535]", "1:65536": "Invalid port: 65536"} {
+		w.refused("demo", "POST", path, w.forward(`"protocol":"tcp","external_port_range":"`+text+`","internal_port":9`), 400, "HTTPBadRequest", words)
+	}
+}
