@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"nagare/internal/model"
 	"nagare/internal/store"
 	"nagare/internal/tables"
 )
@@ -30,8 +31,15 @@ func FuzzRequest(f *testing.F) {
 		f.Add("GET", path, "", "odl", "application/xml;q=0.5,application/json;q=0.1")
 		f.Add("OPTIONS", path, "", "odl", "")
 	}
+	of := model.Node{NodePlane: model.NodePlane{Key: 1}}
+	for _, path := range []string{"", "/flow-node-inventory:table=17/flow=priority%3D50,ip", "/flow-node-inventory:group=7", "/node-connector=x%3ALOCAL", "/nagare-inventory:fault"} {
+		f.Add("GET", "/rests/data/opendaylight-inventory:nodes/node="+model.SwitchID(of.DatapathID())+path, "", "odl", "application/xml")
+		f.Add("OPTIONS", "/restconf/operational/opendaylight-inventory:nodes/node/"+model.SwitchID(of.DatapathID())+path, "", "odl", "*/*")
+	}
+	f.Add("GET", "/rests/data/network-topology:network-topology/topology=flow%3A1/link=x?depth=3&fields=link-id", "", "odl", "application/json")
 	st := store.New(tables.Schema, nil)
-	s := New(Config{Store: st, Objects: none{}, Auth: auth, PortStatus: true})
+	fake := &fakeSwitches{connected: map[model.NodeID]bool{"h1": true}, flows: someFlows(), links: []Link{{"h1", "h1", 3, 4}}}
+	s := New(Config{Store: st, Objects: none{}, Auth: auth, PortStatus: true, Switches: fake})
 	if _, err := st.Commit(f.Context(), store.Origin{}, func(tx *store.Txn) error {
 		putHost(host("h1", map[string]string{"ODL L2": "{}"}))(tx)
 		status("p1", "ACTIVE")(tx)
