@@ -73,7 +73,7 @@ func serverOf(c *compile.Context, ip *model.LocalIP) (best server, ok bool) {
 	for id := range tables.LocalIPServers.Members(c, tables.LocalIPOn(ip.ID, model.NodeID(c.Node))) {
 		a, there := tables.LocalIPAssociations.Get(c, model.LocalIPAssociationID(ip.ID, model.PortID(id)))
 		p, up := localOf(c, model.PortID(id))
-		if there && up && !p.Away && tables.Serves(&ip.LocalIPPlane, &a.LocalIPAssociationPlane, &p.PortPlane) && (!ok || p.Key < best.Key) {
+		if there && up && tables.Serves(&ip.LocalIPPlane, &a.LocalIPAssociationPlane, &p.PortPlane) && (!ok || p.Key < best.Key) {
 			best, ok = server{p, a.Fixed}, true
 		}
 	}

@@ -306,7 +306,7 @@ func TestLocalIPPassthrough(t *testing.T) {
 					f = c.got("answer", string(served), c.linked(served, addr, client, own, ports4(22, sport)...), string(client))
 					c.is("answer", f, c.port(served).MAC, c.port(client).MAC, addr, own, 64)
 				}
-				away := c.linked(served, addr, "far1-000000", c.address("far1-000000", addr), ports4(22, sport)...)
+				away := c.linked(served, addr, "far1-000000", c.address("far1-000000", addr), ports4(1000, 22)...) // which its groups allow
 				cast := c.linked(served, addr, client, own, ports4(22, sport)...)
 				cast.SetUint(openflow.FieldEthDst, 0x01005e000001)
 				if groups != "none" { // without port security an instance sends what it likes
@@ -333,8 +333,13 @@ func TestLocalIPPassthrough(t *testing.T) {
 			}
 		})
 	}
-	// A pair says that it may send as the address to anybody.
+	// On the node of the gateway, where the router would translate it, neither.
 	c := locals(t, model.LocalIPPassthrough)
+	c.do(func(tx *store.Txn) { c.localIP(tx, "l4", "holder", lip4, model.LocalIPPassthrough, "gw1-0000000") })
+	c.got("as itself", "gw1-0000000", c.sent("gw1-0000000", "8.8.8.8", ports4(1000, 53)...), outside)
+	c.got("as the address", "gw1-0000000", c.outward("gw1-0000000", lip4), "")
+	// A pair says that it may send as the address to anybody.
+	c = locals(t, model.LocalIPPassthrough)
 	c.do(func(tx *store.Txn) {
 		p, _ := tables.Ports.Get(tx, served)
 		p.AllowedPairs = []model.AddressPair{{Prefix: netip.MustParsePrefix(lip4 + "/32")}}
