@@ -85,6 +85,26 @@ func TestFaults(t *testing.T) {
 		"keys twice":              func(all records) { all["networks"][net]["key"] = all["networks"][pooled]["key"] },
 		"MAC addresses twice":     func(all records) { all["ports"][last]["mac_address"] = all["ports"][port]["mac_address"] },
 		"addresses twice":         func(all records) { all["ports"][last]["fixed_ips"] = all["ports"][port]["fixed_ips"] },
+		"a forwarding's floating IP": func(all records) {
+			all["port-forwardings"] = map[string]map[string]any{"f": {"internal_port_id": port, "internal_ip_address": addr(all, port), "floatingip_id": gone}}
+		},
+		"a forwarding's address": func(all records) {
+			all["floating-ips"] = map[string]map[string]any{"f": {}}
+			all["port-forwardings"] = map[string]map[string]any{"f": {"internal_port_id": port, "internal_ip_address": "10.0.0.250", "floatingip_id": "f"}}
+		},
+		"a forwarding beside a port": func(all records) {
+			all["floating-ips"] = map[string]map[string]any{"f": {"port_id": port, "fixed_ip_address": addr(all, port)}}
+			all["port-forwardings"] = map[string]map[string]any{"f": {"internal_port_id": port, "internal_ip_address": addr(all, port), "floatingip_id": "f"}}
+		},
+		"a proxy's router": func(all records) {
+			all["ndp-proxies"] = map[string]map[string]any{"p": {"port_id": port, "ip_address": addr(all, port), "router_id": gone}}
+		},
+		"a proxy's address": func(all records) {
+			all["routers"] = map[string]map[string]any{"r": {}}
+			all["ndp-proxies"] = map[string]map[string]any{"p": {"port_id": port, "ip_address": "fd00::1", "router_id": "r"}}
+		},
+		"a log's port":  func(all records) { all["security-logs"] = map[string]map[string]any{"l": {"target_id": gone}} },
+		"a log's group": func(all records) { all["security-logs"] = map[string]map[string]any{"l": {"resource_id": gone}} },
 		"a free prefix in use": func(all records) {
 			for key, o := range all["subnets"] {
 				if key != sub {
@@ -98,4 +118,9 @@ func TestFaults(t *testing.T) {
 			t.Errorf("%s: not noticed", what)
 		}
 	}
+}
+
+// addr is the first address of a port.
+func addr(all records, port string) string {
+	return texts(all["ports"][port], "fixed_ips.ip_address")[0]
 }

@@ -95,6 +95,10 @@ var references = []struct{ table, path, target string }{
 	{"trunks", "port_id", "ports"}, {"former-group-sets", "port", "ports"}, {"former-group-sets", "set", "group-sets"},
 	{"gateways", "router", "routers"}, {"gateways", "node", "nodes"}, {"slots", "port", "ports"}, {"slots", "router", "routers"}, {"slots", "node", "nodes"},
 	{"port-statuses", "port", "ports"},
+	{"port-forwardings", "floatingip_id", "floating-ips"}, {"port-forwardings", "internal_port_id", "ports"},
+	{"ndp-proxies", "router_id", "routers"}, {"ndp-proxies", "port_id", "ports"},
+	{"security-logs", "resource_id", "security-groups"}, {"security-logs", "target_id", "ports"},
+	{"segments", "network_id", "networks"}, {"subnets", "segment_id", "segments"},
 }
 
 // shared are the tables of what RBAC policies share.
@@ -151,7 +155,7 @@ func (s *server) everything() map[string]string {
 	s.t.Helper()
 	out := map[string]string{}
 	for _, path := range []string{"networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules", "address-groups", "subnetpools",
-		"address-scopes", "rbac-policies", "qos/policies", "trunks", "quotas", "quotas/p-demo/details", "network-ip-availabilities"} {
+		"address-scopes", "rbac-policies", "qos/policies", "trunks", "log/logs", "segments", "quotas", "quotas/p-demo/details", "network-ip-availabilities"} {
 		a, err := s.ask(call{"admin", "GET", path, ""})
 		if err != nil || a.code != 200 {
 			s.t.Fatalf("%s: %v %d %s", path, err, a.code, a.text)
@@ -188,7 +192,7 @@ func (all records) faults() (faults []string) {
 		}
 		owner[what] = key
 	}
-	for _, table := range []string{"networks", "subnets", "ports", "routers", "floating-ips", "security-group-rules", "nodes"} {
+	for _, table := range []string{"networks", "subnets", "ports", "routers", "floating-ips", "security-group-rules", "port-forwardings", "nodes"} {
 		for key, o := range all[table] {
 			unique(key, "key %s of %s", text(o, "key"), table)
 		}
@@ -215,6 +219,22 @@ func (all records) faults() (faults []string) {
 		unique(key, "grant %s %s %s %s", text(p, "object_type"), text(p, "object_id"), text(p, "action"), text(p, "target_tenant"))
 		if _, ok := all[shared[text(p, "object_type")]][text(p, "object_id")]; !ok {
 			fault("RBAC policy %s: its %s %s is gone", key, text(p, "object_type"), text(p, "object_id"))
+		}
+	}
+	has := func(port, addr string) bool {
+		return slices.Contains(texts(all["ports"][port], "fixed_ips.ip_address"), addr)
+	}
+	for key, p := range all["ndp-proxies"] {
+		if unique(key, "proxied address %s of router %s", text(p, "ip_address"), text(p, "router_id")); !has(text(p, "port_id"), text(p, "ip_address")) {
+			fault("NDP proxy %s: port %s has no address %s", key, text(p, "port_id"), text(p, "ip_address"))
+		}
+	}
+	for key, p := range all["port-forwardings"] {
+		if !has(text(p, "internal_port_id"), text(p, "internal_ip_address")) {
+			fault("port forwarding %s: port %s has no address %s", key, text(p, "internal_port_id"), text(p, "internal_ip_address"))
+		}
+		if f := all["floating-ips"][text(p, "floatingip_id")]; text(f, "port_id") != "" {
+			fault("port forwarding %s: floating IP %s stands for port %s", key, text(p, "floatingip_id"), text(f, "port_id"))
 		}
 	}
 	for key, t := range all["trunks"] {
