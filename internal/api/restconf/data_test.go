@@ -488,8 +488,8 @@ func TestLagging(t *testing.T) {
 	go func() { done <- n.pump(ctx, l, sink, time.Hour, nil) }()
 	for i := range 50 {
 		w.put(newConfig+"networks/network="+netID, netBody(fmt.Sprint("n", i)))
+		w.settle() // each by itself: what comes together is told together
 	}
-	w.settle()
 	l.mu.Lock()
 	waits, behind := l.pending, l.behind
 	l.mu.Unlock()
@@ -590,7 +590,9 @@ func TestSubscribersOfDataAreBounded(t *testing.T) {
 func TestStreamEnds(t *testing.T) {
 	w := newWorld(t)
 	w.settle()
-	e := w.listen("data-changes/json", "?start-time="+q(time.Now().Add(-time.Hour).Format(time.RFC3339))+"&stop-time="+q(time.Now().Add(100*time.Millisecond).Format(time.RFC3339Nano)))
+	now := time.Now().Truncate(time.Millisecond)
+	w.now.Store(now.UnixMilli()) // it stands, so that the end is to come whenever the request arrives
+	e := w.listen("data-changes/json", "?start-time="+q(now.Add(-time.Hour).Format(time.RFC3339))+"&stop-time="+q(now.Add(100*time.Millisecond).Format(time.RFC3339Nano)))
 	for {
 		if name, data := e.event(); name == "end" {
 			if !strings.Contains(data, "reason") {

@@ -10,7 +10,8 @@
 //
 // Invariants: while not ready every path answers 503, never 400 or 404, which make clients give up for good. An event names what
 // the store holds: a port's ACTIVE is sent after its status was committed, which is after its switch's barrier. A subscriber
-// that does not read loses its own connection and delays nobody. What is
+// that does not read loses its own connection, or is told later and once what it missed, and delays nobody. A change costs those whom it
+// concerns: it is made for them from the states before and after it (notifier.go), found by its path (index.go). What is
 // written goes through the northbound's own transactions; nothing else here writes to the store.
 //
 // Callers: internal/app mounts the Handler and runs its loop.
