@@ -117,3 +117,43 @@ func FuzzWrite(f *testing.F) {
 		}
 	})
 }
+
+// FuzzOperator: whatever is written below a switch is done or refused, and what is done is read back and can be removed.
+func FuzzOperator(f *testing.F) {
+	w, node := operatorWorld(f, &wanted{}, "standard")
+	base := "/rests/data/opendaylight-inventory:nodes/node=" + node + "/flow-node-inventory:"
+	f.Add("PUT", "table=0/flow=web", `{"flow":[`+dropWeb+`]}`, false)
+	f.Add("PUT", "table=1/flow=x", `{"flow":[{"id":"x","instructions":{"instruction":[{"order":0,"apply-actions":{"action":[{"order":0,"nagare-inventory:ovs-action":"clone(resubmit(,20))"}]}}]}}]}`, false)
+	f.Add("PATCH", "table=0/flow=web", `{"flow":[{"id":"web","match":{"nagare-inventory:field":[{"name":"reg0","value":"1"}]}}]}`, false)
+	f.Add("PUT", "group=5", `{"group":[{"group-id":5,"group-type":"group-ff","buckets":{"bucket":[{"bucket-id":1,"watch_port":2}]}}]}`, false)
+	f.Add("PUT", "meter=258050", `{"meter":[{"meter-id":258050,"meter-band-headers":{"meter-band-header":[{"band-id":0,"drop-rate":5}]}}]}`, false)
+	f.Add("PUT", "table=0/flow=x", `<flow xmlns="urn:opendaylight:flow:inventory"><id>x</id><priority>7</priority><match><ethernet-match><ethernet-type><type>2048</type></ethernet-type></ethernet-match></match></flow>`, true)
+	f.Fuzz(func(t *testing.T, method, path, body string, asXML bool) {
+		u, err := url.ParseRequestURI(base + path)
+		if err != nil || method == "GET" || method == "" || strings.ContainsFunc(method, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return
+		}
+		r := httptest.NewRequest(http.MethodPut, "/", strings.NewReader(body))
+		r.Method, r.URL = method, u
+		if asXML {
+			r.Header.Set("Content-Type", "application/xml")
+		}
+		r.SetBasicAuth("admin", "pw")
+		rec := httptest.NewRecorder()
+		before := w.st.Snapshot().Revision()
+		w.srv.ServeHTTP(rec, r)
+		if rec.Code >= 500 && rec.Code != http.StatusNotImplemented || rec.Code < 200 {
+			t.Errorf("%s %s %q: %d %s", method, path, body, rec.Code, rec.Body)
+		}
+		if rec.Code >= 300 && w.st.Snapshot().Revision() != before {
+			t.Errorf("%s %s %q: %d, and something was changed", method, path, body, rec.Code)
+		}
+		if rec.Code == http.StatusCreated {
+			for id, e := range tables.OperatorEntries.All(w.st.Snapshot()) {
+				if d := w.srv.tree.operatorEntry(map[string]string{"flow": flowPath, "group": groupPath, "meter": meterPath}[e.Kind], &e); !sameJSON(t, string(d.AppendJSON(nil)), e.Config) {
+					t.Errorf("%s is read back as %s, not %s", id, d.AppendJSON(nil), e.Config)
+				}
+			}
+		}
+	})
+}

@@ -270,3 +270,21 @@ func TestOperatorFaults(t *testing.T) {
 	}
 	w.refused(w.do("admin", "DELETE", at, ""), 405, "operation-not-supported")
 }
+
+// TestOperatorXML: the form in which OpenDaylight's own tests write flows.
+func TestOperatorXML(t *testing.T) {
+	w, node := operatorWorld(t, &wanted{}, "classic")
+	dp, _ := datapathOf(node)
+	at := "/restconf/config/opendaylight-inventory:nodes/node/" + node + "/table/0/flow/1"
+	w.send("PUT", at, `<?xml version="1.0" encoding="UTF-8" standalone="no"?><flow xmlns="urn:opendaylight:flow:inventory"><strict>false</strict>
+		<instructions><instruction><order>0</order><apply-actions><action><order>0</order><output-action><output-node-connector>2</output-node-connector><max-length>60</max-length></output-action></action></apply-actions></instruction></instructions>
+		<table_id>0</table_id><id>1</id><cookie_mask>255</cookie_mask><installHw>false</installHw><match><ethernet-match><ethernet-type><type>2048</type></ethernet-type></ethernet-match>
+		<ipv4-destination>10.0.10.2/24</ipv4-destination></match><hard-timeout>0</hard-timeout><cookie>1</cookie><idle-timeout>0</idle-timeout><flow-name>f</flow-name><priority>2</priority><barrier>false</barrier></flow>`,
+		201, "Content-Type", "application/xml")
+	if got := w.entryText(model.OperatorFlowID(dp, 0, "1")); got != "table=0,priority=2,ip,nw_dst=10.0.10.0/24 actions=output:2" {
+		t.Errorf("wanted %s", got)
+	}
+	if a := w.do("admin", "GET", at, "", "Accept", "application/xml"); a.code != 200 || !strings.Contains(a.body, "<ipv4-destination>10.0.10.2/24</ipv4-destination>") {
+		t.Errorf("%d %s", a.code, a.body)
+	}
+}
