@@ -323,8 +323,8 @@ func consistent(t *testing.T, w *world) {
 		if p, ok := tables.Ports.Get(r, f.FloatPort); !ok || p.Network != f.Network || len(p.FixedIPs) != 1 || p.FixedIPs[0].Addr != f.Addr || p.DeviceID != string(id) {
 			t.Errorf("floating ip %s: port %+v", id, p)
 		}
-		if f.Port == "" {
-			if f.Router != "" || f.Fixed.IsValid() {
+		if _, forwards := tables.PortForwardingsByFloating.First(r, string(id)); f.Port == "" {
+			if (f.Router != "") != forwards || f.Fixed.IsValid() {
 				t.Errorf("floating ip %s: stands for nothing, but %+v", id, f.FloatingIPPlane)
 			}
 			continue
@@ -343,6 +343,29 @@ func consistent(t *testing.T, w *world) {
 		router, _ := tables.Routers.Get(r, f.Router)
 		if gw, _ := tables.Ports.Get(r, router.GatewayPort); !joins || gw.Network != f.Network {
 			t.Errorf("floating ip %s: router %s does not join its port and network %s", id, f.Router, f.Network)
+		}
+	}
+	has := func(port model.PortID, addr netip.Addr) bool {
+		p, _ := tables.Ports.Get(r, port)
+		return slices.ContainsFunc(p.FixedIPs, func(x model.FixedIP) bool { return x.Addr == addr })
+	}
+	for id, p := range tables.PortForwardings.All(r) {
+		unique(fmt.Sprintf("forwarding key %d", p.Key), string(id))
+		if f, ok := tables.FloatingIPs.Get(r, p.Floating); !ok || f.Port != "" || !has(p.Port, p.Fixed) {
+			t.Errorf("forwarding %s: %+v, of %+v", id, p.ForwardingPlane, f.FloatingIPPlane)
+		}
+	}
+	for id, p := range tables.NDPProxies.All(r) {
+		unique("proxied address "+tables.NDPProxyKey(&p.NDPProxyPlane), string(id))
+		if o, ok := tables.Routers.Get(r, p.Router); !ok || !o.NDPProxying || !has(p.Port, p.Addr) {
+			t.Errorf("ndp proxy %s: %+v, of router %+v", id, p.NDPProxyPlane, o.RouterPlane)
+		}
+	}
+	for id, l := range tables.Logs.All(r) {
+		_, group := tables.SecurityGroups.Get(r, l.Group)
+		_, port := tables.Ports.Get(r, l.Port)
+		if l.Group != "" && !group || l.Port != "" && !port {
+			t.Errorf("log %s: %+v", id, l.LogPlane)
 		}
 	}
 }

@@ -232,10 +232,16 @@ func (w *work) checkDefault(n *model.Network) error {
 }
 
 func updateNetwork(w *work, n model.Network, in *values) (model.Network, error) {
-	// What the network travels on cannot change under its ports; naming what it has already is no change.
-	for _, a := range []string{"provider:network_type", "provider:physical_network", "provider:segmentation_id"} {
-		if in.asked(a) && fmt.Sprint(in.m[a]) != fmt.Sprint(networks.byName[a].Get(&w.view, &n)) {
+	// What the network travels on cannot change under its ports, but for the id of its VLAN; naming what it has already is no change.
+	for _, a := range []string{providerType, providerPhysical, providerID} {
+		if !in.asked(a) || fmt.Sprint(in.m[a]) == fmt.Sprint(networks.byName[a].Get(&w.view, &n)) {
+			continue
+		}
+		if a != providerID {
 			return n, invalidInput("Plugin does not support updating the following provider network attributes: %s", a)
+		}
+		if err := w.renumber(&n, in); err != nil {
+			return n, err
 		}
 	}
 	if err := checkSameWires(&n, in); err != nil {

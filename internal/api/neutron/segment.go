@@ -165,6 +165,31 @@ func (w *work) newWire(project model.ProjectID, m map[string]any) (model.Wire, e
 	return one.Wires()[0], nil
 }
 
+// renumber gives a VLAN network another id. Its ports go on; the wire has to know the VLAN.
+func (w *work) renumber(n *model.Network, in *values) error {
+	switch {
+	case len(n.Segments) > 0:
+		return invalidInput("Provider network attributes can be updated only in provider networks with a single segment")
+	case n.Type != model.VLAN:
+		return invalidInput("Only VLAN type networks can be updated")
+	case in.m[providerID] == nil:
+		return invalidInput("Only segmentation_id field can be updated in VLAN type networks")
+	}
+	old := n.Wires()[0]
+	now, err := w.newWire(n.Project, map[string]any{providerType: string(old.Type), providerPhysical: old.PhysicalNetwork, providerID: in.m[providerID]})
+	if err != nil {
+		return err
+	}
+	alloc.ReleaseVNI(w.tx, old)
+	n.SetWires([]model.Wire{now})
+	for s := range tables.SegmentsByNetwork.By(w.tx, string(n.ID)) {
+		s.Wire = now
+		w.touch(&s.Std)
+		tables.Segments.Put(w.tx, s.ID, s)
+	}
+	return nil
+}
+
 // checkSameWires refuses other segments in an update: how a network travels changes by its segments.
 func checkSameWires(n *model.Network, in *values) error {
 	if !in.asked("segments") {

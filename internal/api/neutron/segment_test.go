@@ -298,3 +298,40 @@ func segmentCells(w *world, add func(name, label, path, id, create, change strin
 	add("subnet", "own, its segment", "subnets", w.subnet("demo", n, "10.99.0.0/24", ""), `"network_id":"`+n+`","ip_version":4,"cidr":"10.98.0.0/24","segment_id":"`+
 		w.names("admin", "segments?network_id="+n, "id")[0]+`"`, `"segment_id":null`)
 }
+
+// TestRenumber: a VLAN network gets another id under its ports; nothing else of how a network travels changes.
+func TestRenumber(t *testing.T) {
+	w := newWorld(t)
+	w.node("n1", "", map[string]string{"physnet1": "br-ex"})
+	vlan := func(id int) string {
+		return fmt.Sprintf(`"provider:network_type":"vlan","provider:physical_network":"physnet1","provider:segmentation_id":%d`, id)
+	}
+	n, other := w.network("admin", vlan(7)), w.network("admin", vlan(8))
+	w.port("admin", n, `,"binding:host_id":"n1"`)
+	vxlan := w.network("admin", `"provider:network_type":"vxlan"`)
+	several := w.network("admin", `"segments":[{"provider:network_type":"vxlan"},{`+vlan(9)+`}]`)
+	at := func(id string) string { return "/v2.0/networks/" + id }
+	to := func(id string) string { return `{"network":{"provider:segmentation_id":` + id + `}}` }
+	w.do("demo", "GET", at(n), "", 404)
+	for _, c := range []struct{ network, id, message string }{
+		{several, "77", "Provider network attributes can be updated only in provider networks with a single segment."},
+		{vxlan, "77", "Only VLAN type networks can be updated."},
+		{n, "null", "Only segmentation_id field can be updated in VLAN type networks."},
+		{n, "4095", "segmentation_id out of range (1 through 4094)."},
+	} {
+		w.refuse("admin", "PUT", at(c.network), to(c.id), 400, "InvalidInput", "Invalid input for operation: "+c.message)
+	}
+	w.refuse("admin", "PUT", at(n), to("8"), 409, "VlanIdInUse", "Unable to create the network. The VLAN 8 on physical network physnet1 is in use.")
+	w.refuse("admin", "PUT", at(n), `{"network":{"provider:physical_network":"physnet2"}}`, 400, "InvalidInput", "")
+	if m := w.do("admin", "PUT", at(n), `{"network":{`+vlan(99)+`}}`, 200); dig(m, "network", "provider:segmentation_id") != 99.0 {
+		t.Errorf("renumbered %v", m)
+	}
+	if got := w.names("admin", "segments?network_id="+n, "segmentation_id"); fmt.Sprint(got) != "[99]" {
+		t.Errorf("segments %v", got)
+	}
+	w.do("admin", "PUT", at(other), to("7"), 200) // which is free now
+	w.do("admin", "PUT", at(n), to("8"), 200)
+	w.refuse("admin", "PUT", at(other), to("8"), 409, "VlanIdInUse", "")
+	w.do("admin", "DELETE", at(other), "", 204)
+	w.network("admin", vlan(7))
+}

@@ -52,7 +52,28 @@ func foreigners(w *world) []foreigner {
 		foreign(qosPolicies, "qos/policies", q),
 		foreign(localIPs, "local-ips", w.make("admin", "local-ips", "local_ip", `"network_id":"`+net+`"`)),
 	}
-	return out
+	proxyCells(w, func(name, label, base, id, _, _ string, _ ...string) {
+		if label == "foreign" {
+			out = append(out, foreign(ndpProxies, base, id))
+		}
+	})
+	logCells(w, func(name, label, base, id, _, _ string, _ ...string) {
+		if label == "foreign" {
+			out = append(out, foreign(logs, base, id))
+		}
+	})
+	return append(out, foreignForwarding(w, pub))
+}
+
+// foreignForwarding is a port forwarding of an administrator's floating IP.
+func foreignForwarding(w *world, ext string) foreigner {
+	n := w.network("admin", "")
+	s := w.subnet("admin", n, "10.7.0.0/24", "")
+	w.attach("admin", w.make("admin", "routers", "router", `"external_gateway_info":{"network_id":"`+ext+`"}`), "subnet_id", s)
+	p := w.port("admin", n, "")
+	base := "floatingips/" + w.make("admin", "floatingips", "floatingip", `"floating_network_id":"`+ext+`"`) + "/port_forwardings"
+	return foreign(portForwardings, base, w.make("admin", base, "port_forwarding",
+		fmt.Sprintf(`"protocol":"tcp","internal_port_id":%q,"internal_ip_address":%q,"internal_port":22,"external_port":22`, p, w.addr(p))))
 }
 
 // attrNames gives the attributes of any resource.
