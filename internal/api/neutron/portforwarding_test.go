@@ -204,6 +204,11 @@ func TestPortForwardingGuards(t *testing.T) {
 	far := w.world.port("demo", island, "")
 	w.refused("demo", "PUT", path+"/"+second, `{"port_forwarding":{"internal_port_id":"`+far+`"}}`, 400, "BadRequest", "is not reachable from subnet")
 	w.refused("demo", "PUT", path+"/"+first, `{"port_forwarding":{"internal_ip_address":"`+w.addr(far)+`"}}`, 400, "BadRequest", "is not suitable")
+	// Nor is a port with the very same address on a network that the router is not on.
+	equal := w.network("demo", `"name":"equal"`)
+	w.subnet("demo", equal, "10.11.12.0/24", "")
+	double := dig(w.do("demo", "POST", "/v2.0/ports", `{"port":{"network_id":"`+equal+`","fixed_ips":[{"ip_address":"`+w.addr(w.port)+`"}]}}`, 201), "port", "id").(string)
+	w.refused("demo", "PUT", path+"/"+first, `{"port_forwarding":{"internal_port_id":"`+double+`"}}`, 400, "BadRequest", "is not reachable from subnet")
 	// One router leads to all that a floating IP forwards.
 	net2 := w.network("demo", `"name":"net2"`)
 	sub2 := w.subnet("demo", net2, "10.8.0.0/24", "")
