@@ -37,6 +37,7 @@ func FuzzRequest(f *testing.F) {
 		f.Add("OPTIONS", "/restconf/operational/opendaylight-inventory:nodes/node/"+model.SwitchID(of.DatapathID())+path, "", "odl", "*/*")
 	}
 	f.Add("GET", "/rests/data/network-topology:network-topology/topology=flow%3A1/link=x?depth=3&fields=link-id", "", "odl", "application/json")
+	f.Add("GET", "/rests/data?depth=3&fields=neutron:neutron/networks;network-topology:network-topology", "", "odl", "application/xml")
 	st := store.New(tables.Schema, nil)
 	fake := &fakeSwitches{connected: map[model.NodeID]bool{"h1": true}, flows: someFlows(), links: []Link{{"h1", "h1", 3, 4}}}
 	s := New(Config{Store: st, Objects: none{}, Auth: auth, PortStatus: true, Switches: fake})

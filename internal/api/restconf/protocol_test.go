@@ -86,7 +86,7 @@ func TestHead(t *testing.T) {
 	w := cloudWorld(t)
 	w.send("PUT", newConfig+"networks/network="+netID, netBody("n"), 201)
 	for _, path := range []string{newConfig + "networks/network=" + netID, newConfig + "networks", "/rests", "/rests/operations", "/rests/yang/neutron", "/restconf/modules",
-		"/rests/data/ietf-yang-library:yang-library", newConfig + "routers", "/rests/data/no:such", hostMeta} {
+		"/rests/data/ietf-yang-library:yang-library", newConfig + "routers", "/rests/data/no:such", "/rests/data", hostMeta} {
 		get, head := w.get(path), w.do("admin", "HEAD", path, "")
 		if head.code != get.code || head.body != "" {
 			t.Errorf("HEAD %s: %d %q, GET %d", path, head.code, head.body, get.code)
@@ -156,7 +156,8 @@ func TestErrorTable(t *testing.T) {
 		{"no such form", "admin", "GET", network, "", []string{"Accept", "text/html"}, 406, "invalid-value"},
 		{"refused form", "admin", "GET", network, "", []string{"Accept", "application/yang-data+json;q=0"}, 406, "invalid-value"},
 		{"no such body", "admin", "PUT", network, "a: b", []string{"Content-Type", "application/yaml"}, 415, "invalid-value"},
-		{"the whole", "admin", "GET", "/rests/data", "", nil, 501, "operation-not-supported"},
+		{"the whole, written", "admin", "PUT", "/rests/data", "{}", nil, 405, "operation-not-supported"},
+		{"the whole, not for tenants", "tenant", "GET", "/rests/data", "", nil, 403, "access-denied"},
 		{"too large", "admin", "PUT", network, strings.Repeat(" ", 11<<20), nil, 413, "too-big"},
 	} {
 		a := w.do(tt.user, tt.method, tt.path, tt.body, tt.header...)
@@ -229,7 +230,7 @@ func TestMonitoring(t *testing.T) {
 			t.Errorf("%s is not among %s", c, a.body)
 		}
 	}
-	w.want("/rests/data/ietf-restconf-monitoring:restconf-state?depth=2", 200, `{"ietf-restconf-monitoring:restconf-state":{"capabilities":{}}}`)
+	w.want("/rests/data/ietf-restconf-monitoring:restconf-state?depth=2", 200, `{"ietf-restconf-monitoring:restconf-state":{"capabilities":{},"streams":{}}}`)
 	if a := w.do("admin", "GET", "/rests/data/ietf-restconf-monitoring:restconf-state", "", "Accept", "application/xml"); a.code != 200 ||
 		!strings.HasPrefix(a.body, `<restconf-state xmlns="urn:ietf:params:xml:ns:yang:ietf-restconf-monitoring"><capabilities><capability>`) {
 		t.Errorf("%d %s", a.code, a.body)

@@ -221,7 +221,6 @@ func TestUnknown(t *testing.T) {
 			t.Errorf("%s: %s", path, a.body)
 		}
 	}
-	w.refused(w.get("/restconf/operational"), 501, "operation-not-supported")
 	for _, method := range []string{"PUT", "POST", "DELETE", "PATCH"} { // X6
 		a := w.do("admin", method, hostsURL, "{}")
 		w.refused(a, 405, "operation-not-supported")

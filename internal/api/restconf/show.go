@@ -27,10 +27,7 @@ func (c *call) read(path []string, want content) error {
 	if c.inline { // the older dialect has the store in its path
 		ch.want = want
 	}
-	if len(path) == 0 {
-		return unsupported("the whole data store is not given out at once; name a module, such as neutron:neutron")
-	}
-	if strings.HasPrefix(path[0], inventoryModule+":") && ch.want != config {
+	if ch.want != config && c.asks(path, ch) {
 		select {
 		case c.looks <- struct{}{}:
 			defer func() { <-c.looks }()
@@ -38,12 +35,24 @@ func (c *call) read(path []string, want content) error {
 			return errLooking
 		}
 	}
-	v := &view{Config: &c.cfg, ctx: c.r.Context(), r: c.cfg.Store.Snapshot(), want: ch.want, base: c.base()}
+	now := c.cfg.Store.Snapshot()
+	v := &view{Config: &c.cfg, ctx: c.r.Context(), r: now, want: ch.want, base: c.base()}
+	w := &writer{call: c, view: v, media: media, xml: isXML(media)}
+	if len(path) == 0 {
+		// The tag is of the configuration (RFC 8040 section 3.4.1.2): of what is written to the store, and the modules that it is shown by.
+		tag := `"` + contentID()[:8] + "-" + strconv.FormatUint(uint64(now.Revision()), 10) + `"`
+		c.w.Header().Set("ETag", tag)
+		if n := c.r.Header.Get("If-None-Match"); ch.want == config && (n == "*" || tagged(n, tag)) {
+			c.w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+		w.store(ch)
+		return w.end()
+	}
 	t, err := c.find(v, path)
 	if err != nil {
 		return err
 	}
-	w := &writer{call: c, view: v, media: media, xml: isXML(media)}
 	if w.xml && t.whole {
 		return invalid("several entries are no XML document; name what is around the list, or one entry")
 	}
@@ -60,6 +69,15 @@ func (c *call) read(path []string, want content) error {
 	}
 	w.target(t, ch)
 	return w.end()
+}
+
+// asks reports whether switches are asked for what is in the answer.
+func (c *call) asks(path []string, ch choice) bool {
+	if len(path) > 0 {
+		return strings.HasPrefix(path[0], inventoryModule+":")
+	}
+	_, ok := ch.below(c.tree.node(inventoryModule + ":nodes"))
+	return ok
 }
 
 // configured is the configuration of the entry that a target has reached: what its entity tag is of.
@@ -192,6 +210,25 @@ func (w *writer) target(t *target, ch choice) {
 	})
 }
 
+// store writes the whole data store (RFC 8040 section 3.3.1), one container at the top after another. It is there even if nothing is in it.
+func (w *writer) store(ch choice) {
+	const name = "data"
+	open, end := []byte("<"+name+` xmlns="`+nsRESTCONF+`">`), []byte("</"+name+">")
+	switch {
+	case w.xml:
+	case w.prefixed:
+		open, end = append([]byte("{"), w.member("ietf-restconf:"+name)...), []byte("}}")
+	default:
+		open, end = append([]byte("{"), w.member(name)...), []byte("}}")
+	}
+	if !w.xml {
+		open = append(open, '{')
+	}
+	w.put(open)
+	w.children(w.tree.schema.Top, nil, ch)
+	w.put(end)
+}
+
 // inner writes what is in a container above lists.
 func (w *writer) inner(t *target, ch choice) {
 	if ch.depth == 1 {
@@ -207,6 +244,8 @@ func (w *writer) children(n *yang.Node, keys []string, ch choice) {
 		src := w.tree.sources[x]
 		inner, ok := ch.below(x)
 		switch {
+		case w.view.err != nil || w.r.Context().Err() != nil:
+			return // it cannot be whole, or nobody is there to read the rest
 		case !ok || src == nil && !w.tree.holds[x]:
 		case src != nil && x.Kind == yang.Container:
 			w.container(x, keys, inner)
@@ -215,11 +254,43 @@ func (w *writer) children(n *yang.Node, keys []string, ch choice) {
 		case src != nil:
 			w.within(append(w.member(x.JSONName()), '['), []byte("]"), func() { w.entries(x, keys, inner) })
 		case w.xml:
-			w.within(element(x, n.Module), endElement(x), func() { w.children(x, keys, inner) })
+			w.within(element(x, n.Module), endElement(x), func() { w.below(x, keys, inner) })
 		default:
-			w.within(append(w.member(x.JSONName()), '{'), []byte("}"), func() { w.children(x, keys, inner) })
+			w.within(append(w.member(x.JSONName()), '{'), []byte("}"), func() { w.below(x, keys, inner) })
 		}
 	}
+}
+
+// below writes what is in a container without a source. Of one at the depth that was asked for only that it is there is told.
+func (w *writer) below(n *yang.Node, keys []string, ch choice) {
+	switch {
+	case ch.depth != 1:
+		w.children(n, keys, ch)
+	case w.any(n, keys):
+		w.put(nil)
+	}
+}
+
+// any reports whether there is anything in a container above lists. It looks no further than the first that it finds.
+func (w *writer) any(n *yang.Node, keys []string) bool {
+	for _, x := range n.Children {
+		switch src := w.tree.sources[x]; {
+		case src == nil:
+			if w.tree.holds[x] && w.any(x, keys) {
+				return true
+			}
+		case !src.fits(w.view.want):
+		case x.Kind == yang.Container:
+			if src.one(w.view, keys) != nil {
+				return true
+			}
+		default:
+			for range src.all(w.view, keys) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // container writes a container that has a source, if it is there.
@@ -232,7 +303,7 @@ func (w *writer) container(n *yang.Node, keys []string, ch choice) {
 	switch {
 	case d == nil:
 	case w.xml:
-		w.entry(d, keys, ch, n.Parent.Module)
+		w.entry(d, keys, ch, around(n))
 	default:
 		w.within(w.member(n.JSONName()), nil, func() { w.entry(d, keys, ch, nil) })
 	}
@@ -244,17 +315,21 @@ func (w *writer) entries(n *yang.Node, keys []string, ch choice) {
 	if !src.fits(w.view.want) {
 		return
 	}
-	var around *yang.Module
-	if n.Parent != nil {
-		around = n.Parent.Module
-	}
 	for d := range src.all(w.view, keys) {
 		own, _ := d.Key()
-		w.entry(d, append(slices.Clip(keys), own...), ch, around)
+		w.entry(d, append(slices.Clip(keys), own...), ch, around(n))
 		if w.view.err != nil || w.r.Context().Err() != nil {
 			return // it cannot be whole, or nobody is there to read the rest
 		}
 	}
+}
+
+// around is the module of what is around a node; nil at the top.
+func around(n *yang.Node) *yang.Module {
+	if n.Parent == nil {
+		return nil
+	}
+	return n.Parent.Module
 }
 
 // entry writes an instance, and what is below it from sources of its own.

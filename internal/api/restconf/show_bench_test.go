@@ -141,9 +141,11 @@ func TestAnswersAreNotKept(t *testing.T) {
 		}
 		return s.bytes, peak
 	}
-	bytes, peak := held(portsWorld(t, 10000), portsURL)
-	if bytes < 4<<20 || peak > 1<<20 {
-		t.Errorf("%d bytes of ports, and %d more in memory while they were written", bytes, peak)
+	ports := portsWorld(t, 10000)
+	for _, path := range []string{portsURL, "/rests/data", "/restconf/config"} {
+		if bytes, peak := held(ports, path); bytes < 4<<20 || peak > 1<<20 {
+			t.Errorf("GET %s: %d bytes, and %d more in memory while they were written", path, bytes, peak)
+		}
 	}
 	w, s, id := switchWorld(t)
 	f := s.flows[2]
@@ -151,7 +153,7 @@ func TestAnswersAreNotKept(t *testing.T) {
 		f.Match = flow.M(flow.IP(), flow.Reg(5, uint32(i)))
 		s.flows = append(s.flows, f)
 	}
-	bytes, peak = held(w, nodesURL+"/node="+id+"/flow-node-inventory:table=17")
+	bytes, peak := held(w, nodesURL+"/node="+id+"/flow-node-inventory:table=17")
 	if bytes < 4<<20 || peak > 1<<20 {
 		t.Errorf("%d bytes of flows, and %d more in memory while they were written", bytes, peak)
 	}
