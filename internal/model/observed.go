@@ -48,15 +48,25 @@ func PlugKey(n NodeID, p PortID) string { return string(n) + "|" + string(p) }
 
 // Interface is what a node reports of one interface of its br-int. It is volatile: it is learned anew at each connection.
 type Interface struct {
-	Node      NodeID `json:"node"`
-	Name      string `json:"name"`
-	Type      string `json:"type"`
-	OFPort    uint32 `json:"ofport"`             // 0: none yet
-	IfaceID   PortID `json:"iface_id,omitempty"` // external_ids:iface-id
-	MAC       string `json:"mac_in_use,omitempty"`
-	Attached  string `json:"attached_mac,omitempty"`
-	LinkState string `json:"link_state,omitempty"`
-	Error     string `json:"error,omitempty"`
+	Node      NodeID           `json:"node"`
+	Name      string           `json:"name"`
+	Type      string           `json:"type"`
+	OFPort    uint32           `json:"ofport"`             // 0: none yet
+	IfaceID   PortID           `json:"iface_id,omitempty"` // external_ids:iface-id
+	MAC       string           `json:"mac_in_use,omitempty"`
+	Attached  string           `json:"attached_mac,omitempty"`
+	LinkState string           `json:"link_state,omitempty"`
+	Error     string           `json:"error,omitempty"`
+	Options   InterfaceOptions `json:"options,omitzero"`
+}
+
+// InterfaceOptions are those options of an Interface that say where it leads, as the node has them. There are others, secrets among them,
+// which are not observed.
+type InterfaceOptions struct {
+	Key    string `json:"key,omitempty"`       // of a tunnel: "flow", or a number
+	Local  string `json:"local_ip,omitempty"`  // of a tunnel
+	Peer   string `json:"peer,omitempty"`      // of a patch port: the other end's name
+	Remote string `json:"remote_ip,omitempty"` // of a tunnel: an address, or "flow"
 }
 
 // InterfaceKey is the store key of an Interface.

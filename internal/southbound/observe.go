@@ -183,9 +183,10 @@ func (o *observer) affect(port ovsdb.UUID, affected map[ovsdb.UUID]bool) {
 }
 
 func (o *observer) convert(row *ovsdb.Row) model.Interface {
-	ext := row.Map("external_ids").Strings()
+	ext, opt := row.Map("external_ids").Strings(), row.Map("options").Strings()
 	i := model.Interface{Node: o.node, Name: row.String("name"), Type: row.String("type"), IfaceID: model.PortID(ext["iface-id"]),
-		MAC: row.String("mac_in_use"), Attached: ext["attached-mac"], LinkState: row.String("link_state"), Error: row.String("error")}
+		MAC: row.String("mac_in_use"), Attached: ext["attached-mac"], LinkState: row.String("link_state"), Error: row.String("error"),
+		Options: model.InterfaceOptions{Key: opt["key"], Local: opt["local_ip"], Peer: opt["peer"], Remote: opt["remote_ip"]}}
 	// 65534 is the bridge's own port; -1, 0 and nothing mean that there is no device yet.
 	if n, ok := row.Int("ofport"); ok && n > 0 && n < 0xff00 {
 		i.OFPort = uint32(n)

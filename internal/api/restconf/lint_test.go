@@ -36,6 +36,8 @@ func TestBodiesByYanglint(t *testing.T) {
 	w.commit(func(tx *store.Txn) {
 		putHost(host("h1", map[string]string{"ODL L2": published}))(tx)
 		tables.Interfaces.Put(tx, model.InterfaceKey("h1", "tap1"), model.Interface{Node: "h1", Name: "tap1", OFPort: 3, IfaceID: "p1", Type: "tap", MAC: "fa:16:3e:00:00:01"})
+		tables.Interfaces.Put(tx, model.InterfaceKey("h1", "vxlan-192.0.2.2"), model.Interface{Node: "h1", Name: "vxlan-192.0.2.2", OFPort: 4, Type: "vxlan",
+			Options: model.InterfaceOptions{Key: "flow", Local: "192.0.2.1", Remote: "192.0.2.2"}})
 		status(modelPort(portID), "ACTIVE")(tx)
 	})
 	for _, root := range []string{"neutron:neutron", "network-topology:network-topology", "ietf-yang-library:yang-library", "ietf-yang-library:modules-state",

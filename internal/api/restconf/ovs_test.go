@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,15 @@ func TestRealSwitch(t *testing.T) {
 	if infos, err := hub.Nodes(t.Context()); err != nil || len(infos) != 1 || infos[0].Confirmed == 0 {
 		t.Errorf("%+v %v", infos, err)
 	}
+
+	// A tunnel to another node is there as the switch has it.
+	far := host("far", nil)
+	far.Key, far.LocalIP, far.Approved = 99, netip.MustParseAddr("192.168.0.12"), false
+	w.commit(putHost(far))
+	const remote = `{"option":"remote_ip","value":"192.168.0.12"}`
+	tunnel := "/restconf/operational/network-topology:network-topology/topology/ovsdb:1/node/" + url.PathEscape(nodePrefix+strings.TrimSpace(sw.Vsctl("get", "Open_vSwitch", ".", "_uuid"))+
+		bridgeInfix+bridgeName) + "/termination-point/" + netvirt.TunnelName(far.LocalIP)
+	w.poll("the tunnel is in the topology", func() bool { return strings.Contains(w.get(tunnel).body, remote) })
 
 	// Silent: gone from the topology at once, and after the grace time from the list, which is told.
 	const nodes = "/restconf/operational/network-topology:network-topology/topology/ovsdb:1/node"

@@ -312,6 +312,9 @@ func TestTopology(t *testing.T) {
 		putHost(n)(tx)
 		putHost(silent)(tx)
 		tables.Interfaces.Put(tx, model.InterfaceKey("h1", "tap1"), model.Interface{Node: "h1", Name: "tap1", OFPort: 3, IfaceID: "p1", Type: "tap"})
+		tables.Interfaces.Put(tx, model.InterfaceKey("h1", "vxlan-192.0.2.2"), model.Interface{Node: "h1", Name: "vxlan-192.0.2.2", OFPort: 4, Type: "vxlan",
+			Options: model.InterfaceOptions{Key: "flow", Local: "192.0.2.1", Remote: "192.0.2.2"}})
+		tables.Interfaces.Put(tx, model.InterfaceKey("h1", "patch1"), model.Interface{Node: "h1", Name: "patch1", Type: "patch", Options: model.InterfaceOptions{Peer: "patch2"}})
 	})
 	type topology struct {
 		Top struct {
@@ -354,6 +357,10 @@ func TestTopology(t *testing.T) {
 	rfc := "/rests/data/network-topology:network-topology/topology=ovsdb%3A1/node="
 	w.want(rfc+bridge+"/termination-point=tap1/ofport", 200, `{"ovsdb:ofport":3}`)
 	w.want(rfc+bridge+"/termination-point=tap1/tp-id", 200, `{"network-topology:tp-id":"tap1"}`)
+	w.want(rfc+bridge+"/termination-point=vxlan-192.0.2.2?fields=ovsdb:options", 200, `{"network-topology:termination-point":[{"tp-id":"vxlan-192.0.2.2","ovsdb:options":[`+
+		`{"option":"key","value":"flow"},{"option":"local_ip","value":"192.0.2.1"},{"option":"remote_ip","value":"192.0.2.2"}]}]}`)
+	w.want(rfc+bridge+"/termination-point=patch1/options=peer/value", 200, `{"ovsdb:value":"patch2"}`)
+	w.refused(w.get(rfc+bridge+"/termination-point=tap1/options"), 404, "data-missing")
 	manager := "ovsdb:%2F%2Fuuid%2F" + n.OVSUUID
 	w.want(rfc+manager+"/ovsdb:connection-info/remote-ip", 200, `{"ovsdb:remote-ip":"`+n.Source+`"}`)
 	for _, path := range []string{bridge + "/termination-point=nosuch", manager + "/termination-point=tap1", "ovsdb:%2F%2Fuuid%2F" + silent.OVSUUID,

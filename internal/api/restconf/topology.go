@@ -205,6 +205,11 @@ func (t *tree) portOfBridge(i *model.Interface) *yang.Data {
 	if kind := "ovsdb:interface-type-" + i.Type; i.Type != "" && t.schema.DerivedFrom(kind, "ovsdb:interface-type-base", false) {
 		d.Leaf("ovsdb:interface-type", kind)
 	}
+	for _, o := range [][2]string{{"key", i.Options.Key}, {"local_ip", i.Options.Local}, {"peer", i.Options.Peer}, {"remote_ip", i.Options.Remote}} {
+		if o[1] != "" {
+			d.Put("ovsdb:options").Leaf("option", o[0]).Leaf("value", o[1])
+		}
+	}
 	if i.IfaceID != "" {
 		d.Put("ovsdb:interface-external-ids").Leaf("external-id-key", "iface-id").Leaf("external-id-value", string(i.IfaceID))
 	}
