@@ -65,7 +65,7 @@ what switches hold is asked of them. The modules' texts are at ` + "`/rests/yang
 
 ## Modules
 
-Names, namespaces and trees are the public ones as far as there is something behind them; the texts of modules of the IETF are theirs but for ietf-restconf-monitoring, of which the tree is.
+Names, namespaces and trees are the public ones as far as there is something behind them; the texts are this program's, those of the modules of the IETF after the trees and types of the RFCs that they name.
 
 | module | revision | namespace | holds | about |
 |---|---|---|---|---|
