@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,6 +83,68 @@ func TestSecurityLogFile(t *testing.T) {
 	w.close()
 	if text, _ := os.ReadFile(name); string(text) != "{\"time\n{}\n" {
 		t.Errorf("after a torn line: %q", text)
+	}
+}
+
+// TestSecurityLogMovedAway: a file that was renamed is written on until SIGHUP, which has the next line begin a new one; no line is lost.
+func TestSecurityLogMovedAway(t *testing.T) {
+	// Until the writer listens, and when it no longer does, a signal must not end the test.
+	ignored := make(chan os.Signal, 1)
+	signal.Notify(ignored, syscall.SIGHUP)
+	defer signal.Stop(ignored)
+	name := filepath.Join(t.TempDir(), "security.log")
+	old := name + ".1"
+	l := newSecLog(name, 10, slog.New(slog.DiscardHandler))
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- l.run(ctx) }()
+	ended := false
+	end := func() {
+		if stop(); !ended {
+			ended = true
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	defer end()
+	deadline := time.Now().Add(time.Minute)
+	sent := uint64(0)
+	send := func() { // and wait until it is written
+		l.queue <- secAt(int(sent), "one")
+		for sent++; l.written.Load() < sent; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d of %d records written, %d lost", l.written.Load(), sent, l.lost.Load())
+			}
+		}
+	}
+	lines := func(name string) int {
+		text, err := os.ReadFile(name)
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		return bytes.Count(text, []byte("\n"))
+	}
+	send()
+	if err := os.Rename(name, old); err != nil {
+		t.Fatal(err)
+	}
+	send()
+	if lines(old) != 2 || lines(name) != 0 {
+		t.Fatalf("before the signal: %d lines in the old file, %d in the new one", lines(old), lines(name))
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for lines(name) == 0 { // the signal comes when it comes
+		send()
+		if time.Now().After(deadline) {
+			t.Fatal("the file was not opened anew")
+		}
+	}
+	end()
+	if had, has := lines(old), lines(name); has != 1 || uint64(had+has) != sent {
+		t.Errorf("%d records are %d lines in the old file and %d in the new one", sent, had, has)
 	}
 }
 
