@@ -5,8 +5,6 @@ package yang
 import (
 	"maps"
 	"slices"
-
-	"nagare/internal/api/jsonbody"
 )
 
 // Form is how names and numbers are written in JSON: RFC 7951's way, or that of the older dialect of RESTCONF, which has no prefix at
@@ -107,21 +105,23 @@ func (s *Schema) namesFor(n *Node) Names {
 // AppendJSON writes the children of an instance as an object.
 func (d *Data) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	done := map[*Node]bool{}
+	var done map[*Node]bool // lists that were written, whole at their first entry
 	for i, c := range d.Children {
 		if done[c.Node] {
 			continue
 		}
-		done[c.Node] = true
-		if len(done) > 1 {
+		if i > 0 {
 			b = append(b, ',')
 		}
-		b = jsonbody.AppendString(b, c.name())
-		b = append(b, ':')
+		b = append(c.appendName(b), ':')
 		if c.Node.Kind == Container || c.Node.Kind == Leaf {
 			b = c.AppendValue(b)
 			continue
 		}
+		if done == nil {
+			done = map[*Node]bool{}
+		}
+		done[c.Node] = true
 		b = append(b, '[')
 		first := true
 		for _, e := range d.Children[i:] {
@@ -139,12 +139,13 @@ func (d *Data) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-// name is the instance's name among its parent's.
-func (d *Data) name() string {
-	if d.Node.Parent == nil {
-		return d.Node.QName()
+// appendName writes the instance's name among its parent's, as JSON. Names in YANG have nothing to escape (RFC 7950 section 6.2).
+func (d *Data) appendName(b []byte) []byte {
+	b = append(b, '"')
+	if n := d.Node; n.Parent == nil || n.Parent.Module != n.Module {
+		b = append(append(b, n.Module.Name...), ':')
 	}
-	return d.Node.JSONName()
+	return append(append(b, d.Node.Name...), '"')
 }
 
 // AppendValue writes an instance without its name: an object, or a value.

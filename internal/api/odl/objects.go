@@ -100,12 +100,14 @@ func (o *Objects) Objects(r store.Reader, collection string) iter.Seq[map[string
 }
 
 // decoded reads what was written here, which needs none of the suspicion that a client's body does.
-func decoded(b []byte) (m map[string]any) {
+func decoded(b []byte) map[string]any {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
-	if d.Decode(&m) != nil {
+	var v any // into a map by its type, each member would be set by reflection
+	if d.Decode(&v) != nil {
 		return nil
 	}
+	m, _ := v.(map[string]any)
 	return m
 }
 

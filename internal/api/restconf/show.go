@@ -98,14 +98,15 @@ const chunk = 64 << 10
 // there (RFC 8040 section 3.5).
 type writer struct {
 	*call
-	view  *view
-	media string
-	xml   bool
-	buf   bytes.Buffer
-	held  []byte // opened, with nothing in it yet
-	comma bool   // JSON: a sibling went before
-	sent  bool
-	some  bool // anything was there
+	view    *view
+	media   string
+	xml     bool
+	buf     bytes.Buffer
+	held    []byte // opened, with nothing in it yet
+	scratch []byte // an entry, until it is in buf
+	comma   bool   // JSON: a sibling went before
+	sent    bool
+	some    bool // anything was there
 }
 
 func (w *writer) put(b []byte) {
@@ -338,7 +339,7 @@ func (w *writer) entry(d *yang.Data, keys []string, ch choice, around *yang.Modu
 	if kept == nil {
 		return
 	}
-	var b []byte
+	b := w.scratch[:0]
 	if w.xml {
 		b = kept.AppendXML(b, around)
 	} else {
@@ -347,6 +348,7 @@ func (w *writer) entry(d *yang.Data, keys []string, ch choice, around *yang.Modu
 		}
 		b = kept.AppendValue(b)
 	}
+	w.scratch = b
 	if !w.tree.holds[d.Node] {
 		w.put(b)
 		w.comma = true

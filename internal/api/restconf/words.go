@@ -116,6 +116,7 @@ func jsonName(n *yang.Node) string { return neutronNames()[n] }
 
 // fromNeutron fills in an entry with what the northbound's JSON says of the object, as far as the schema has a place for it.
 func fromNeutron(d *yang.Data, obj map[string]any) {
+	d.Children = slices.Grow(d.Children, min(len(obj), len(d.Node.Children)))
 	for _, n := range d.Node.Children {
 		v, ok := obj[jsonName(n)]
 		if !ok || v == nil {
