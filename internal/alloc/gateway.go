@@ -17,7 +17,8 @@ import (
 // the highest hash of router and node (rendezvous hashing), so that routers spread evenly without anybody counting. A place is
 // kept as long as its node is a candidate and not down: a node that joins moves nothing. A router without a candidate has no
 // place, and is pending. A node that an administrator chose for a router comes first while it is a candidate and not down: the
-// gateway leaves it when it fails and returns to it when it is back.
+// gateway leaves it when it fails and returns to it when it is back. A node that an administrator took a router from is no candidate
+// until the router is on another, which must be up, or is given back.
 
 // Down are nodes that cannot serve at present though their mappings say that they could. nil: none.
 type Down = map[model.NodeID]bool
@@ -62,7 +63,8 @@ var (
 		store.From(d, tables.Routers, func(_ store.Reader, r model.Router) []string { return []string{string(r.ID)} })
 		return store.From(d, tables.Gateways, func(_ store.Reader, g model.Gateway) []string { return []string{string(g.Router)} })
 	}()
-	// pending are the routers with a gateway that is on no node: by "@" and the physical network; and these networks by tables.All.
+	// pending are the routers with a gateway that is on no node: by "@" and the node that it was taken from and the physical network
+	// as place; and these places by tables.All.
 	pending = func() *store.Derived {
 		d := store.DeclareDerived(tables.Schema, "pending-gateways", func(r store.Reader, id string) []store.Member {
 			if _, placed := tables.Gateways.Get(r, model.RouterID(id)); placed {
@@ -73,7 +75,8 @@ var (
 			if physical == "" {
 				return nil
 			}
-			return []store.Member{{Group: tables.All, Name: physical}, {Group: "@" + physical, Name: id}}
+			wanted := place(router.GatewayRemoved, physical)
+			return []store.Member{{Group: tables.All, Name: wanted}, {Group: "@" + wanted, Name: id}}
 		})
 		store.From(d, tables.Routers, func(_ store.Reader, r model.Router) []string { return []string{string(r.ID)} })
 		store.From(d, tables.Ports, func(_ store.Reader, p model.Port) []string {
@@ -100,14 +103,14 @@ func gatewayPhysical(r store.Reader, router *model.Router) string {
 }
 
 // candidate chooses among the nodes that map a physical network: the chosen one if it is up, else the one with the highest hash of
-// those that are up, else of those that are down.
-func candidate(r store.Reader, router model.RouterID, chosen model.NodeID, physical string, down Down) (best model.NodeID, up, ok bool) {
+// those that are up, else of those that are down; never the one that the router was removed from.
+func candidate(r store.Reader, router model.RouterID, chosen, removed model.NodeID, physical string, down Down) (best model.NodeID, up, ok bool) {
 	if chosen != "" && !down[chosen] && maps(r, chosen, physical) {
 		return chosen, true, true
 	}
 	var highest [sha256.Size]byte
 	for n := range nodesByPhysical.By(r, physical) {
-		if up && down[n.ID] {
+		if n.ID == removed || up && down[n.ID] {
 			continue
 		}
 		h := sha256.Sum256([]byte(string(router) + "|" + string(n.ID)))
@@ -128,13 +131,13 @@ func PlaceGateway(tx *store.Txn, id model.RouterID, down Down) (changed bool, er
 	if physical == "" {
 		return DropGateway(tx, id), nil
 	}
-	best, up, ok := candidate(tx, id, router.GatewayNode, physical, down)
-	if !ok {
+	best, up, ok := candidate(tx, id, router.GatewayNode, router.GatewayRemoved, physical, down)
+	if !ok || router.GatewayRemoved != "" && !up {
 		return DropGateway(tx, id), nil
 	}
 	old, had := tables.Gateways.Get(tx, id)
 	calls := best == router.GatewayNode && up && old.Node != best
-	if had && !calls && stays(tx, &old, physical, down, up) {
+	if had && !calls && old.Node != router.GatewayRemoved && stays(tx, &old, physical, down, up) {
 		return false, nil
 	}
 	if had && old.Node == best { // the external network is another: the connections are of the old one
@@ -147,6 +150,10 @@ func PlaceGateway(tx *store.Txn, id model.RouterID, down Down) (changed bool, er
 		freeRouterSlot(tx, old.Node, id)
 	}
 	tables.Gateways.Put(tx, id, model.Gateway{Router: id, Node: best, Physical: physical, Since: time.Now().UTC()})
+	if router.GatewayRemoved != "" {
+		router.GatewayRemoved = ""
+		tables.Routers.Put(tx, id, router)
+	}
 	return true, nil
 }
 
@@ -186,7 +193,7 @@ func Misplaced(r store.Reader, down Down) (ids []model.RouterID) {
 		if !ok {
 			continue
 		}
-		if _, up, _ := candidate(r, g.Router, "", g.Physical, down); stays(r, &g, g.Physical, down, up) {
+		if _, up, _ := candidate(r, g.Router, "", "", g.Physical, down); stays(r, &g, g.Physical, down, up) {
 			continue
 		}
 		for g := range gatewaysByPlace.By(r, at) {
@@ -202,11 +209,12 @@ func Misplaced(r store.Reader, down Down) (ids []model.RouterID) {
 			ids = append(ids, model.RouterID(id))
 		}
 	}
-	for physical := range pending.Members(r, tables.All) {
-		if _, ok := nodesByPhysical.First(r, physical); !ok {
+	for wanted := range pending.Members(r, tables.All) {
+		removed, physical, _ := strings.Cut(wanted, "|")
+		if _, up, ok := candidate(r, "", "", model.NodeID(removed), physical, down); !ok || removed != "" && !up {
 			continue
 		}
-		for id := range pending.Members(r, "@"+physical) {
+		for id := range pending.Members(r, "@"+wanted) {
 			ids = append(ids, model.RouterID(id))
 		}
 	}

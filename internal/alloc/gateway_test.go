@@ -76,12 +76,29 @@ func (g *gateways) choose(id model.RouterID, node model.NodeID) {
 	g.t.Helper()
 	g.commit(func(tx *store.Txn) {
 		r, _ := tables.Routers.Get(tx, id)
-		r.GatewayNode = node
+		r.GatewayNode, r.GatewayRemoved = node, ""
 		tables.Routers.Put(tx, id, r)
 		if _, err := PlaceGateway(tx, id, g.down); err != nil {
 			g.t.Fatal(err)
 		}
 	})
+}
+
+// remove takes a router's gateway from its node.
+func (g *gateways) remove(id model.RouterID) {
+	g.t.Helper()
+	at := g.at(id)
+	g.commit(func(tx *store.Txn) {
+		r, _ := tables.Routers.Get(tx, id)
+		r.GatewayNode, r.GatewayRemoved = "", at
+		tables.Routers.Put(tx, id, r)
+		if _, err := PlaceGateway(tx, id, g.down); err != nil {
+			g.t.Fatal(err)
+		}
+	})
+	if now := g.at(id); at != "" && now == at {
+		g.t.Fatalf("router %s is still on %s", id, at)
+	}
 }
 
 // settle places what is misplaced and gives the number of moves.
@@ -253,7 +270,11 @@ func TestGatewayHistories(t *testing.T) {
 				g.down = Down{n: true, nodes[rnd.IntN(len(nodes))]: rnd.IntN(2) == 0}
 			case 3:
 				if id := model.RouterID(fmt.Sprint("r", rnd.IntN(12))); g.knows(id) {
-					g.choose(id, append(nodes, "")[rnd.IntN(5)])
+					if rnd.IntN(3) == 0 {
+						g.remove(id)
+					} else {
+						g.choose(id, append(nodes, "")[rnd.IntN(5)])
+					}
 				}
 				continue
 			default:
@@ -265,9 +286,9 @@ func TestGatewayHistories(t *testing.T) {
 			for id, router := range tables.Routers.All(r) {
 				physical := gatewayPhysical(r, &router)
 				at, placed := tables.Gateways.Get(r, id)
-				_, up, any := candidate(r, id, router.GatewayNode, physical, g.down)
-				if placed != (physical != "" && any) || placed && (at.Physical != physical || up && g.down[at.Node]) {
-					t.Fatalf("seed %d: router %s with gateway on %q is at %+v (%v); a candidate %v, one up %v", seed, id, physical, at, placed, any, up)
+				_, up, any := candidate(r, id, router.GatewayNode, router.GatewayRemoved, physical, g.down)
+				if placed != (physical != "" && any && (up || router.GatewayRemoved == "")) || placed && (at.Physical != physical || up && g.down[at.Node]) {
+					t.Fatalf("seed %d: router %s (%+v) with gateway on %q is at %+v (%v); a candidate %v, one up %v, down %v", seed, id, router.RouterPlane, physical, at, placed, any, up, g.down)
 				}
 				if c := router.GatewayNode; placed && c != "" && !g.down[c] && maps(r, c, physical) && at.Node != c {
 					t.Fatalf("seed %d: router %s is on %s, and %s, which was chosen, could have it", seed, id, at.Node, c)

@@ -18,6 +18,8 @@ type RouterPlane struct {
 	NDPProxying  bool        `json:"enable_ndp_proxy,omitempty"`      // it may speak for addresses of instances on the external network
 	GatewayQos   QosPolicyID `json:"gateway_qos_policy_id,omitempty"` // of the gateway's address
 	GatewayNode  NodeID      `json:"gateway_node,omitempty"`          // that an administrator chose for the gateway; "": any
+
+	GatewayRemoved NodeID `json:"gateway_removed,omitempty"` // of a gateway on no node: where an administrator does not want it
 }
 
 // Router joins networks of a tenant, and these with an external one.

@@ -123,6 +123,9 @@ func placeOf(r store.Reader, id model.PortID) (at placed, ok bool) {
 	switch {
 	case !p.AdminStateUp || !rt.AdminStateUp:
 		return at, true
+	case !ok && rt.GatewayRemoved != "":
+		at.why = fmt.Sprintf("no node carries it: an administrator removed it from the L3 agent of node %s, and no other node that is up maps the physical network of its external network", rt.GatewayRemoved)
+		return at, true
 	case !ok:
 		at.why = "no node carries it: none maps the physical network of its external network"
 		return at, true

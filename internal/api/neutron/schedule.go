@@ -4,7 +4,6 @@ package neutron
 
 import (
 	"errors"
-	"maps"
 	"net/http"
 	"slices"
 
@@ -16,8 +15,8 @@ import (
 
 // An administrator says which node has a router's gateway, or a network's DHCP port, by adding it to that node's agent. One node has it
 // at a time: what is added elsewhere moves. A router's choice is kept: the gateway leaves the node when that fails and returns when it
-// is back. What is removed from an agent goes to another node; a router stays if there is none, since without a gateway it would be cut
-// off, and a network then has no DHCP until it is added to an agent or another node comes.
+// is back. What is removed from an agent goes to another node; if there is none, a router has no way out and a network no DHCP until it
+// is added to an agent or another node comes.
 
 func init() {
 	declare(part{
@@ -124,7 +123,7 @@ func addRouterToAgent(w *work, a *agent, id string) error {
 			return invalidL3Agent(a, ": node "+string(a.node.ID)+" does not map physical network "+n.PhysicalNetwork)
 		}
 	}
-	r.GatewayNode = a.node.ID
+	r.GatewayNode, r.GatewayRemoved = a.node.ID, ""
 	tables.Routers.Put(w.tx, r.ID, r)
 	_, err = alloc.PlaceGateway(w.tx, r.ID, w.api.Down())
 	return exhausted(err, notScheduled(r.ID, a, "node "+string(a.node.ID)+" has no room for another gateway"))
@@ -144,11 +143,12 @@ func dropRouterFromAgent(w *work, a *agent, id string) error {
 	}
 	if r.GatewayNode == a.node.ID {
 		r.GatewayNode = ""
-		tables.Routers.Put(w.tx, r.ID, r)
 	}
-	avoid := alloc.Down{a.node.ID: true}
-	maps.Copy(avoid, w.api.Down())
-	_, err = alloc.PlaceGateway(w.tx, r.ID, avoid)
+	if at == a.node.ID {
+		r.GatewayRemoved = at
+	}
+	tables.Routers.Put(w.tx, r.ID, r)
+	_, err = alloc.PlaceGateway(w.tx, r.ID, w.api.Down())
 	return exhausted(err, conflict("RouterReschedulingFailed", "Failed rescheduling router %s: no eligible l3 agent found.", r.ID))
 }
 
