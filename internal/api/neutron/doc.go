@@ -9,7 +9,8 @@
 // Invariants: a request that writes is one store transaction, so it happens whole or not at all. Bad input gets a 4xx with a
 // body {"NeutronError":{type,message,detail}} and changes nothing; a 5xx means that the store is not available. What a caller
 // may not see it can neither read, nor filter or sort by, nor tell from what does not exist. Lists go through an index
-// wherever a filter or the caller's project allows it.
+// wherever a filter or the caller's project allows it. A page in order of ids reads its own rows alone; in another order everything
+// that matches is gathered and sorted first, and only the page is encoded (TestPageCost counts the rows of both).
 //
 // Each file declares what it adds (registry.go), and docs/api.md is generated from that.
 //
