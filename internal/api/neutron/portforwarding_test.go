@@ -188,6 +188,8 @@ func TestPortForwardingGuards(t *testing.T) {
 	w.refused("demo", "PUT", path+"/"+second, `{"port_forwarding":{"internal_port":22}}`, 400, "BadRequest", "already exists, conflicting values are {'internal_port_id': '"+w.port+"'")
 	w.do("demo", "PUT", path+"/"+second, `{"port_forwarding":{"external_port_range":"2223:2224"}}`, 200) // may overlap itself
 	w.do("demo", "PUT", path+"/"+second, `{"port_forwarding":{"external_port":2223,"internal_port":24}}`, 200)
+	make(w.forward(`"protocol":"udp","external_port":2225,"internal_port":25`))
+	w.do("demo", "PUT", path+"/"+second, `{"port_forwarding":{"external_port":2225,"internal_port":25}}`, 200) // as another protocol's
 	// Another port is reached by its first address, if none is named.
 	m := w.do("demo", "PUT", path+"/"+second, `{"port_forwarding":{"internal_port_id":"`+other+`"}}`, 200)
 	if got := dig(m, "port_forwarding", "internal_ip_address"); got != w.addr(other) {
