@@ -197,9 +197,13 @@ func TestPortForwardingGuards(t *testing.T) {
 	}
 	// The same ports of another address of a port are others.
 	two := dig(w.do("demo", "POST", "/v2.0/ports", `{"port":{"network_id":"`+w.net+`","fixed_ips":[{"ip_address":"10.11.12.150"},{"ip_address":"10.11.12.151"}]}}`, 201), "port", "id").(string)
-	make(body(two, "10.11.12.150", `"protocol":"tcp","external_port":3000,"internal_port":22`))
-	make(body(two, "10.11.12.151", `"protocol":"tcp","external_port":3001,"internal_port":22`))
+	kept := make(body(two, "10.11.12.150", `"protocol":"tcp","external_port":3000,"internal_port":22`))
+	lost := make(body(two, "10.11.12.151", `"protocol":"tcp","external_port":3001,"internal_port":22`))
 	w.refused("demo", "POST", path, body(two, "10.11.12.151", `"protocol":"tcp","external_port":3002,"internal_port":22`), 400, "BadRequest", "internal_port_range")
+	// With an address of a port goes what is forwarded to it, and nothing else.
+	w.do("demo", "PUT", "/v2.0/ports/"+two, `{"port":{"fixed_ips":[{"ip_address":"10.11.12.150"}]}}`, 200)
+	w.do("demo", "GET", path+"/"+kept, "", 200)
+	w.do("demo", "GET", path+"/"+lost, "", 404)
 
 	island := w.network("demo", `"name":"island"`)
 	w.subnet("demo", island, "10.9.0.0/24", "")
