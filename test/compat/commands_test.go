@@ -25,17 +25,16 @@ var commandGroups = []string{"openstack.network.v2", "openstack.neutronclient.v2
 
 // excused are commands that no script runs, by their first words, with the reason.
 var excused = map[string]string{
-	"bgp":                     "a service of its own (neutron-dynamic-routing), not served",
-	"bgpvpn":                  "a service of its own (networking-bgpvpn), not served",
-	"firewall":                "a service of its own (neutron-fwaas), not served",
-	"sfc":                     "a service of its own (networking-sfc), not served",
-	"vpn":                     "a service of its own (neutron-vpnaas), not served",
-	"project purge":           "deletes servers, images and volumes, nothing of the network service",
-	"configuration":           "speaks to no server",
-	"limits show":             "speaks to Nova and Cinder alone",
-	"floating ip pool list":   "of Nova's own network service, which is no more; refused by the client where there is Neutron",
-	"network agent delete":    "agents are the connected nodes; refused",
-	"network onboard subnets": "subnet onboarding is not served",
+	"bgp":                   "a service of its own (neutron-dynamic-routing), not served",
+	"bgpvpn":                "a service of its own (networking-bgpvpn), not served",
+	"firewall":              "a service of its own (neutron-fwaas), not served",
+	"sfc":                   "a service of its own (networking-sfc), not served",
+	"vpn":                   "a service of its own (neutron-vpnaas), not served",
+	"project purge":         "deletes servers, images and volumes, nothing of the network service",
+	"configuration":         "speaks to no server",
+	"limits show":           "speaks to Nova and Cinder alone",
+	"floating ip pool list": "of Nova's own network service, which is no more; refused by the client where there is Neutron",
+	"network agent delete":  "agents of a connected node are refused, and the one here is connected",
 }
 
 // excusedOptions are options that no script gives, as "command --option", or "--option" of every command that is in
