@@ -3,7 +3,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -209,7 +208,7 @@ func fetchODL(ctx context.Context, r *remote, t *importodl.Tree, text string) er
 // tree reads what the server has of Neutron's objects.
 func (r *remote) tree(ctx context.Context) (*importodl.Tree, error) {
 	t := importodl.NewTree()
-	code, body, err := r.restconf(ctx, http.MethodGet, odlPaths[0].older, nil)
+	code, body, err := r.ask(ctx, http.MethodGet, odlPaths[0].older, nil)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w; --offline asks no server", err)
@@ -222,7 +221,7 @@ func (r *remote) tree(ctx context.Context) (*importodl.Tree, error) {
 }
 
 func (r *remote) put(ctx context.Context, path string, body []byte) (int, []byte, error) {
-	return r.restconf(ctx, http.MethodPut, path, body)
+	return r.ask(ctx, http.MethodPut, path, body)
 }
 
 func (r *remote) importRefusal(code int, body []byte) error {
@@ -231,37 +230,6 @@ func (r *remote) importRefusal(code int, body []byte) error {
 		text += "; use an administrator: " + adminHint
 	}
 	return errors.New(text)
-}
-
-// restconf makes one request of the server's RESTCONF, with a token if it asks for one.
-func (r *remote) restconf(ctx context.Context, method, path string, body []byte) (int, []byte, error) {
-	base, err := r.base()
-	if err != nil {
-		return 0, nil, err
-	}
-	once := func() (int, []byte, error) {
-		req, err := http.NewRequestWithContext(ctx, method, base+path, bytes.NewReader(body))
-		if err != nil {
-			return 0, nil, err
-		}
-		req.Header.Set("Content-Type", "application/json")
-		if r.token != "" {
-			req.Header.Set("X-Auth-Token", r.token)
-		}
-		code, _, answer, err := exchange(r.http, req)
-		return code, answer, err
-	}
-	code, answer, err := once()
-	if err == nil && code == http.StatusUnauthorized && r.token == "" && r.getenv("OS_AUTH_URL") != "" {
-		if r.token, err = r.authenticate(ctx); err != nil {
-			return 0, nil, err
-		}
-		code, answer, err = once()
-	}
-	if err != nil {
-		return 0, nil, fmt.Errorf("server %s: %w; is `nagare serve` running there? Another place is named by --server or %s", r.server, err, serverVariable)
-	}
-	return code, answer, nil
 }
 
 // printImport prints a report. asked says whether a server was.

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -121,26 +122,11 @@ func (r *remote) get(ctx context.Context, path string, query url.Values, out any
 	return body, nil
 }
 
-// do makes one request. The server is asked without a token first, so that one without authentication needs no OS_* variables
-// and no password travels in vain.
+// do makes one request of the admin API and wants success.
 func (r *remote) do(ctx context.Context, method, path string) ([]byte, error) {
-	base, err := r.base()
+	status, body, err := r.ask(ctx, method, "/nagare/v1"+path, nil)
 	if err != nil {
 		return nil, err
-	}
-	target := base + "/nagare/v1" + path
-	status, body, err := r.send(ctx, method, target)
-	if err == nil && status == http.StatusUnauthorized && r.token == "" && r.getenv("OS_AUTH_URL") != "" {
-		if r.token, err = r.authenticate(ctx); err != nil {
-			return nil, err
-		}
-		status, body, err = r.send(ctx, method, target)
-	}
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("server %s: %s %s: %w", r.server, method, path, ctx.Err())
-		}
-		return nil, fmt.Errorf("server %s: %w; is `nagare serve` running there? Another place is named by --server or %s", r.server, err, serverVariable)
 	}
 	if status < 200 || status > 299 {
 		return nil, r.refusal(status, body)
@@ -148,18 +134,44 @@ func (r *remote) do(ctx context.Context, method, path string) ([]byte, error) {
 	return body, nil
 }
 
+// ask makes one request with a body of JSON, or none. The server is asked without a token first, so that one without authentication
+// needs no OS_* variables and no password travels in vain.
+func (r *remote) ask(ctx context.Context, method, path string, body []byte) (status int, answer []byte, err error) {
+	base, err := r.base()
+	if err != nil {
+		return 0, nil, err
+	}
+	status, answer, err = r.send(ctx, method, base+path, body)
+	if err == nil && status == http.StatusUnauthorized && r.token == "" && r.getenv("OS_AUTH_URL") != "" {
+		if r.token, err = r.authenticate(ctx); err != nil {
+			return 0, nil, err
+		}
+		status, answer, err = r.send(ctx, method, base+path, body)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return 0, nil, fmt.Errorf("server %s: %s %s: %w", r.server, method, strings.TrimPrefix(path, "/nagare/v1"), ctx.Err())
+		}
+		return 0, nil, fmt.Errorf("server %s: %w; is `nagare serve` running there? Another place is named by --server or %s", r.server, err, serverVariable)
+	}
+	return status, answer, nil
+}
+
 // send makes one request with the token, if there is one.
-func (r *remote) send(ctx context.Context, method, target string) (int, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, target, nil)
+func (r *remote) send(ctx context.Context, method, target string, body []byte) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}
 	req.Header.Set("Accept", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	if r.token != "" {
 		req.Header.Set("X-Auth-Token", r.token)
 	}
-	status, _, body, err := exchange(r.http, req)
-	return status, body, err
+	status, _, answer, err := exchange(r.http, req)
+	return status, answer, err
 }
 
 // exchange sends req and reads the whole answer. Errors come without the URL, which the caller names in its own words.

@@ -15,12 +15,28 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"nagare/internal/compile"
+	"nagare/internal/flow"
 	"nagare/internal/model"
 	"nagare/internal/ovstest"
 	"nagare/internal/pipeline"
 	"nagare/internal/repro"
 	"nagare/internal/sim"
 )
+
+// packets tells how many packets each flow of a bridge met, by table, priority and match.
+func packets(t *testing.T, s *ovstest.Switch, bridge string) map[string]uint64 {
+	t.Helper()
+	s.Appctl("revalidator/purge") // brings the datapath's counters to the flows
+	ds, err := flow.ParseDump(s.Ofctl("--no-names", "dump-flows", bridge))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]uint64{}
+	for _, d := range ds {
+		out[strings.TrimSpace(fmt.Sprintf("%d %d %s", d.Table, d.Priority, d.Match))] += d.Packets
+	}
+	return out
+}
 
 // push loads a node's meters, groups and flows into a bridge of a real switch.
 func push(t *testing.T, s *ovstest.Switch, bridge string, e *compile.Engine, node string) {

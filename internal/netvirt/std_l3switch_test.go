@@ -228,25 +228,13 @@ func TestTranslationOnRealSwitch(t *testing.T) {
 	const bridge = "br0"
 	push(t, s, bridge, c.f.e, "gw")
 	sw := c.switches["gw"]
-	counts := func() map[string]uint64 {
-		s.Appctl("revalidator/purge") // brings the datapath's counters to the flows
-		ds, err := flow.ParseDump(s.Ofctl("--no-names", "dump-flows", bridge))
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := map[string]uint64{}
-		for _, d := range ds {
-			out[strings.TrimSpace(fmt.Sprintf("%d %d %s", d.Table, d.Priority, d.Match))] += d.Packets
-		}
-		return out
-	}
 	r := repro.Rand(5, 5)
 	fm, gm := c.port("f-f").MAC, c.port("gw1").MAC
 	wire := c.numbers["gw|"+patchName("ph")]
 	owner := model.PortID("gw1-0000000")
 	var story []string
 	met := map[string]bool{}
-	before := counts()
+	before := packets(t, s, bridge)
 	for i := range 240 {
 		if i%60 == 59 {
 			owner = map[model.PortID]model.PortID{"gw1-0000000": "gw2-0000000", "gw2-0000000": "gw1-0000000"}[owner]
@@ -264,7 +252,7 @@ func TestTranslationOnRealSwitch(t *testing.T) {
 				}
 			}
 			story = append(story, "the floating IP moves to "+string(owner))
-			before = counts()
+			before = packets(t, s, bridge)
 		}
 		var p sim.Packet
 		vm := []model.PortID{"gw1-0000000", "gw2-0000000"}[r.IntN(2)]
@@ -292,7 +280,7 @@ func TestTranslationOnRealSwitch(t *testing.T) {
 		p.SetUint(openflow.FieldInPort, uint64(in))
 		story = append(story, p.String())
 		s.Receive(fmt.Sprintf("%s-p%d", bridge, in), datapathText(p))
-		after := counts()
+		after := packets(t, s, bridge)
 		var want []string
 		for k, n := range after {
 			if n > before[k] {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"nagare/internal/flow"
 	"nagare/internal/model"
 	"nagare/internal/ovstest"
 	"nagare/internal/pipeline"
@@ -30,18 +29,6 @@ func TestLocalIPOnRealSwitch(t *testing.T) {
 	s := ovstest.Start(t)
 	const bridge = "br0"
 	push(t, s, bridge, c.f.e, "near")
-	counts := func() map[string]uint64 {
-		s.Appctl("revalidator/purge") // brings the datapath's counters to the flows
-		ds, err := flow.ParseDump(s.Ofctl("--no-names", "dump-flows", bridge))
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := map[string]uint64{}
-		for _, d := range ds {
-			out[strings.TrimSpace(fmt.Sprintf("%d %d %s", d.Table, d.Priority, d.Match))] += d.Packets
-		}
-		return out
-	}
 	numbers := map[model.PortID]uint32{}
 	for i := range tables.InterfacesByNode.By(c.st.Snapshot(), "near") {
 		numbers[i.IfaceID] = i.OFPort
@@ -50,7 +37,7 @@ func TestLocalIPOnRealSwitch(t *testing.T) {
 	vms := []model.PortID{client, served, "near4-00000"}
 	met := map[string]bool{}
 	var story []string
-	before := counts()
+	before := packets(t, s, bridge)
 	for range 200 {
 		from, to := vms[r.IntN(3)], vms[r.IntN(3)]
 		dst := c.address(to, lip4)
@@ -72,7 +59,7 @@ func TestLocalIPOnRealSwitch(t *testing.T) {
 		p.SetUint(openflow.FieldInPort, uint64(numbers[from]))
 		story = append(story, p.String())
 		s.Receive(fmt.Sprintf("%s-p%d", bridge, numbers[from]), datapathText(p))
-		after := counts()
+		after := packets(t, s, bridge)
 		var want []string
 		for k, n := range after {
 			if n > before[k] {

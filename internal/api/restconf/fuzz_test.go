@@ -87,6 +87,31 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
+// fuzzed makes a request of an administrator that writes; what is no request gives 0. No fault of ours may come of it, and no refusal may
+// change anything.
+func (w *world) fuzzed(t *testing.T, method, path, body string, asXML bool) (status int) {
+	u, err := url.ParseRequestURI(path)
+	if err != nil || method == "GET" || method == "" || strings.ContainsFunc(method, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return 0
+	}
+	r := httptest.NewRequest(http.MethodPut, "/", strings.NewReader(body))
+	r.Method, r.URL = method, u
+	if asXML {
+		r.Header.Set("Content-Type", "application/xml")
+	}
+	r.SetBasicAuth("admin", "pw")
+	rec := httptest.NewRecorder()
+	before := w.st.Snapshot().Revision()
+	w.srv.ServeHTTP(rec, r)
+	if rec.Code >= 500 && rec.Code != http.StatusNotImplemented || rec.Code < 200 {
+		t.Errorf("%s %s %q: %d %s", method, path, body, rec.Code, rec.Body)
+	}
+	if rec.Code >= 300 && w.st.Snapshot().Revision() != before {
+		t.Errorf("%s %s %q: %d, and something was changed", method, path, body, rec.Code)
+	}
+	return rec.Code
+}
+
 // FuzzWrite: whatever is written in JSON or XML is done or refused: no fault of ours, and nothing changed by a refusal.
 func FuzzWrite(f *testing.F) {
 	w := cloudWorld(f)
@@ -97,25 +122,7 @@ func FuzzWrite(f *testing.F) {
 	f.Add("POST", "networks/network="+netID, `{"neutron-provider-ext:segments":[{"segmentation-index":1}]}`, false)
 	f.Add("DELETE", "networks/network="+netID+"/name", "", false)
 	f.Fuzz(func(t *testing.T, method, path, body string, asXML bool) {
-		u, err := url.ParseRequestURI(newConfig + path)
-		if err != nil || method == "GET" || method == "" || strings.ContainsFunc(method, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return
-		}
-		r := httptest.NewRequest(http.MethodPut, "/", strings.NewReader(body))
-		r.Method, r.URL = method, u
-		if asXML {
-			r.Header.Set("Content-Type", "application/xml")
-		}
-		r.SetBasicAuth("admin", "pw")
-		rec := httptest.NewRecorder()
-		before := w.st.Snapshot().Revision()
-		w.srv.ServeHTTP(rec, r)
-		if rec.Code >= 500 && rec.Code != http.StatusNotImplemented || rec.Code < 200 {
-			t.Errorf("%s %s %q: %d %s", method, path, body, rec.Code, rec.Body)
-		}
-		if rec.Code >= 300 && w.st.Snapshot().Revision() != before {
-			t.Errorf("%s %s %q: %d, and something was changed", method, path, body, rec.Code)
-		}
+		w.fuzzed(t, method, newConfig+path, body, asXML)
 	})
 }
 
@@ -130,26 +137,7 @@ func FuzzOperator(f *testing.F) {
 	f.Add("PUT", "meter=258050", `{"meter":[{"meter-id":258050,"meter-band-headers":{"meter-band-header":[{"band-id":0,"drop-rate":5}]}}]}`, false)
 	f.Add("PUT", "table=0/flow=x", `<flow xmlns="urn:opendaylight:flow:inventory"><id>x</id><priority>7</priority><match><ethernet-match><ethernet-type><type>2048</type></ethernet-type></ethernet-match></match></flow>`, true)
 	f.Fuzz(func(t *testing.T, method, path, body string, asXML bool) {
-		u, err := url.ParseRequestURI(base + path)
-		if err != nil || method == "GET" || method == "" || strings.ContainsFunc(method, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return
-		}
-		r := httptest.NewRequest(http.MethodPut, "/", strings.NewReader(body))
-		r.Method, r.URL = method, u
-		if asXML {
-			r.Header.Set("Content-Type", "application/xml")
-		}
-		r.SetBasicAuth("admin", "pw")
-		rec := httptest.NewRecorder()
-		before := w.st.Snapshot().Revision()
-		w.srv.ServeHTTP(rec, r)
-		if rec.Code >= 500 && rec.Code != http.StatusNotImplemented || rec.Code < 200 {
-			t.Errorf("%s %s %q: %d %s", method, path, body, rec.Code, rec.Body)
-		}
-		if rec.Code >= 300 && w.st.Snapshot().Revision() != before {
-			t.Errorf("%s %s %q: %d, and something was changed", method, path, body, rec.Code)
-		}
-		if rec.Code == http.StatusCreated {
+		if w.fuzzed(t, method, base+path, body, asXML) == http.StatusCreated {
 			for id, e := range tables.OperatorEntries.All(w.st.Snapshot()) {
 				if d := w.srv.tree.operatorEntry(map[string]string{"flow": flowPath, "group": groupPath, "meter": meterPath}[e.Kind], &e); !sameJSON(t, string(d.AppendJSON(nil)), e.Config) {
 					t.Errorf("%s is read back as %s, not %s", id, d.AppendJSON(nil), e.Config)
